@@ -1,0 +1,92 @@
+"""Write the requirements files and the conda files from roots.yaml and pins.txt.
+
+Run in the environment that `make` made, whose package metadata say who needs whom:
+`.venv/bin/python envs/make_envs.py` (or `make envs`); `--check` only compares.
+"""
+
+import re
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+HERE = Path(__file__).parent
+HEADER = "# written by envs/make_envs.py from roots.yaml and pins.txt; edit those\n"
+
+
+def normal(name: str) -> str:
+    """Return a package name in the index's normal form."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_pins() -> dict[str, str]:
+    """Return {name: version} of pins.txt."""
+    lines = [line.strip() for line in (HERE / "pins.txt").read_text().splitlines()]
+    return {normal(n): v for n, v in (line.split("==") for line in lines if line and not line.startswith("#"))}
+
+
+def closure(roots: list[str], pins: dict[str, str]) -> list[str]:
+    """Return every pinned package that ``roots`` need, however deep, by the installed metadata."""
+    installed = {normal(d.metadata["Name"]): d for d in distributions()}
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    todo = [Requirement(root) for root in roots]
+    while todo:
+        need = todo.pop()
+        key = (normal(need.name), tuple(sorted(need.extras)))
+        if key in seen or key[0] not in pins or key[0] not in installed:
+            continue
+        seen.add(key)
+        for text in installed[key[0]].requires or []:
+            inner = Requirement(text)
+            if inner.marker is None or any(inner.marker.evaluate({"extra": e}) for e in ("", *need.extras)):
+                todo.append(inner)
+    return sorted({name for name, _ in seen})
+
+
+def conda_text(step: str, names: list[str], pins: dict[str, str], roots: dict) -> str:
+    """Return one step's conda file: python, pip and the exact pip pins (torch first)."""
+    skip = {"torch", *roots["no_deps"]}
+    pip = [roots["torch"]] * ("torch" in names) + [f"{n}=={pins[n]}" for n in names if n not in skip]
+    lines = [f"      - {pin}" for pin in pip]
+    return (
+        f"{HEADER}# environment of the step '{step}'\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n"
+        f"  - python ={roots['python']}\n  - pip\n  - pip:\n" + "\n".join(lines) + "\n"
+    )
+
+
+def build() -> dict[str, str]:
+    """Return {file name: text} of everything that is generated."""
+    roots = yaml.safe_load((HERE / "roots.yaml").read_text())
+    pins = read_pins()
+    out, everything = {}, set()
+    for step, needs in roots["steps"].items():
+        names = closure(needs, pins)
+        everything.update(names)
+        out[f"{step}.yaml"] = conda_text(step, names, pins, roots)
+        if loose := [n for n in roots["no_deps"] if n in names]:
+            pinned = " ".join(f"{n}=={pins[n]}" for n in loose)
+            out[f"{step}.post-deploy.sh"] = (
+                f"#!/usr/bin/env bash\n{HEADER}set -euo pipefail\npip install --no-deps {pinned}\n"
+            )
+    dev = set(closure(roots["dev"], pins)) - everything
+    out["requirements.txt"] = HEADER + "".join(f"{n}=={pins[n]}\n" for n in sorted(everything - {"torch"}))
+    out["requirements-dev.txt"] = HEADER + "".join(f"{n}=={pins[n]}\n" for n in sorted(dev - {"torch"}))
+    return out
+
+
+def main() -> int:
+    """Write the files, or with --check report those that differ; exit 1 if any differs."""
+    changed = [
+        name for name, text in build().items() if not (HERE / name).exists() or (HERE / name).read_text() != text
+    ]
+    if "--check" not in sys.argv:
+        for name, text in build().items():
+            (HERE / name).write_text(text)
+    print("\n".join(f"{'differs' if '--check' in sys.argv else 'written'}: envs/{n}" for n in changed) or "in step")
+    return 1 if changed and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

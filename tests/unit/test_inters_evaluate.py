@@ -1,0 +1,266 @@
+"""``inters.evaluate`` on answers written by hand: scores, baselines, tests, round trip, signs, faults."""
+
+import pytest
+
+from searchtune.collections.beir import Collection, Passage, Query
+from searchtune.errors import DataError
+from searchtune.files import read_tsv, write_json, write_jsonl
+from searchtune.stage import Job
+from searchtune.tasks.evaluate import run
+from searchtune.tasks.scoring import copied, majority, yes_run
+from searchtune.tasks.tabulate import fall_of, loss_rows
+
+LABELS = ["supported", "refuted", "not enough information"]
+TOPICS = ["moss", "fern", "heron", "otter"]
+
+
+def example(task, dataset, number, fields, target, labels=(), references=(), **meta):
+    return {
+        "id": f"{task}/{dataset}/{number}",
+        "task": task,
+        "dataset": dataset,
+        "category": "",
+        "split": "test",
+        "article": str(number),
+        "fields": fields,
+        "target": target,
+        "labels": list(labels),
+        "references": list(references),
+        "meta": meta,
+    }
+
+
+def examples():
+    rows = [example("query_expansion", "gov2", n, {"title": word}, f"what is {word}") for n, word in enumerate(TOPICS)]
+    rows += [
+        example("fact_verification", "vitaminc", n, {"claim": "c", "evidence": "e"}, LABELS[n % 2], LABELS)
+        for n in range(4)
+    ]
+    rows += [
+        example("reading_comprehension", "squad", n, {"question": "q", "passage": "A listen. B."}, "silent")
+        for n in range(2)
+    ]
+    rows += [
+        example(
+            "query_subtopic_generation", "trec_web", n, {"query": "q", "description": "find a"}, "1. find a\n2. find b"
+        )
+        for n in range(2)
+    ]
+    rows += [
+        example(
+            "query_generation", "squad", n, {"passage": f"{w} grows. It is {w}."}, f"where is {w}", passage_id=f"p{n}"
+        )
+        for n, w in enumerate(TOPICS)
+    ]
+    for q in range(2):
+        rows += [
+            example(
+                "passage_reranking",
+                "squad",
+                f"q{q}/p{n}",
+                {"query": "q", "passage": "p"},
+                "yes" if n == q else "no",
+                ["yes", "no"],
+                group=f"q{q}",
+                passage_id=f"p{n}",
+                rank=4 - n,
+                grade=int(n == q),
+            )
+            for n in (3, 2, 1, 0)
+        ]
+    return rows
+
+
+def answer(row, good, how):
+    """Return a call record: right if ``good``, else wrong."""
+    record = {"id": f"zero_shot/{row['id']}#{how}", "text": None, "scores": None}
+    if how == "generate":
+        return record | {"text": row["target"] if good else "listen"}
+    best = row["target"] if good else next(x for x in row["labels"] if x != row["target"])
+    return record | {
+        "scores": [{"text": x, "logprob": -1.0 if x == best else -9.0, "n_tokens": 1} for x in row["labels"]]
+    }
+
+
+def answers(good):
+    how = {"fact_verification": ("score", "generate"), "passage_reranking": ("score",)}
+    return [answer(row, good, kind) for row in examples() for kind in how.get(row["task"], ("generate",))]
+
+
+def prompts():
+    return [{"id": record["id"].split("/", 1)[1]} for record in answers(True)]
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_jsonl(tmp_path / "examples/test.jsonl", examples())
+    known = [example("fact_verification", "vitaminc", 9, {}, label) for label in ("refuted", "supported", "supported")]
+    write_jsonl(tmp_path / "examples/train.jsonl", known)
+    write_jsonl(tmp_path / "examples/dev.jsonl", [])
+    few_shot = [r for r in prompts() if not (r["id"].endswith("#generate") and "fact_verification" in r["id"])]
+    write_jsonl(tmp_path / "prompts/zero_shot.jsonl", prompts())
+    write_jsonl(tmp_path / "prompts/few_shot.jsonl", few_shot)
+    base = answers(False)
+    shown = [r | {"id": r["id"].replace("zero_shot", "few_shot", 1)} for r in base]
+    write_jsonl(tmp_path / "base.jsonl", base + shown)
+    write_jsonl(tmp_path / "full.jsonl", answers(True))
+    write_jsonl(tmp_path / "vol25.jsonl", base)
+    for name, tokens, last in (("full", 4000, 1.5), ("vol25", 1000, 1.9)):
+        write_json(
+            tmp_path / f"models/{name}/training.json",
+            {
+                "tokens": tokens,
+                "loss_curve": [{"step": 10, "tokens": tokens, "loss": 1.7, "lr": 0.1}],
+                "dev_loss": [{"step": 0, "loss": 2.0}, {"step": 5, "loss": 1.8}, {"step": 10, "loss": last}],
+            },
+        )
+    queries = {f"q{n}": Query(f"where is {w}", metadata={"split": "test", "article": w}) for n, w in enumerate(TOPICS)}
+    Collection(
+        {f"p{n}": Passage("", f"{w} grows. It is {w}.") for n, w in enumerate(TOPICS)},
+        queries,
+        {f"q{n}": {f"p{n}": 1} for n in range(4)},
+    ).save(tmp_path / "squad")
+    systems = [
+        {"name": "base", "tuned": False, "fraction": 0.0, "seed": None, "sets": ["zero_shot", "few_shot"]},
+        {"name": "vol25", "tuned": True, "fraction": 0.25, "seed": 13, "sets": ["zero_shot"]},
+        {"name": "full", "tuned": True, "fraction": 1.0, "seed": 13, "sets": ["zero_shot"]},
+    ]
+    params = {
+        "base": "tiny",
+        "systems": systems,
+        "volumes": [0.25, 1.0],
+        "fidelity": "corrected",
+        "faults": [],
+        "k1": 0.9,
+        "b": 0.4,
+        "statistics": {"seed": 0, "samples": 200, "permutations": 1000, "level": 0.95},
+    }
+    inputs = {
+        "examples": tmp_path / "examples",
+        "prompts": tmp_path / "prompts",
+        "predictions": [tmp_path / f"{n}.jsonl" for n in ("base", "vol25", "full")],
+        "models": [tmp_path / f"models/{n}" for n in ("vol25", "full")],
+        "collections": [tmp_path / "squad"],
+    }
+    return Job("inters.evaluate", inputs, {"tables": tmp_path / "t", "details": tmp_path / "d"}, params)
+
+
+def table(job, name, folder="tables"):
+    return read_tsv(job.outputs[folder] / f"{name}.tsv")
+
+
+def value(rows, **wanted):
+    (found,) = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+    return float(found["value"])
+
+
+def test_tables(job):
+    counts = run(job)
+    rows = table(job, "in_domain")
+    assert " ".join(rows[0]) == (
+        "system base_model tuned category task dataset metric value ci_low ci_high n baseline p_value"
+    )
+    assert value(rows, system="tuned", task="query expansion") == 1.0
+    assert value(rows, system="untuned zero-shot", task="query expansion") == 0.0
+    # the title is one of three words: precision 1, recall 1/3
+    assert value(rows, system="copy", task="query expansion") == pytest.approx(0.5)
+    assert value(rows, system="majority", task="fact verification") == 0.5
+    assert value(rows, system="copy", task="subtopic generation") == pytest.approx(2 / 3, abs=1e-6)
+    # BM25 put the relevant passages at ranks 4 and 3
+    assert value(rows, system="bm25", task="passage reranking") == pytest.approx((0.430677 + 0.5) / 2, abs=1e-5)
+    assert value(rows, system="tuned", task="passage reranking") == 1.0
+    (tuned,) = [r for r in rows if r["system"] == "tuned" and r["task"] == "query expansion"]
+    # four examples, all better: 2 of the 16 sign patterns are as extreme
+    assert tuned["baseline"] == "untuned zero-shot" and float(tuned["p_value"]) == 0.125
+    assert counts["signs"] == 3 and len({r["metric"] for r in rows if r["task"] == "query expansion"}) == 1
+    generated = [r for r in rows if r["system"] == "tuned, generated label"]
+    assert [r["task"] for r in generated] == ["fact verification"]
+
+
+def test_volume_table_has_the_untuned_model_at_zero(job):
+    run(job)
+    rows = table(job, "ablation_data_volume")
+    assert " ".join(rows[0]) == "fraction train_tokens category task metric value ci_low ci_high n"
+    assert [(r["fraction"], r["train_tokens"]) for r in rows if r["task"] == "query expansion"] == [
+        ("0", "0"),
+        ("0.25", "1000"),
+        ("1", "4000"),
+    ]
+    assert value(rows, fraction="1", task="reading comprehension") == 1.0
+
+
+def test_round_trip_and_signs(job):
+    run(job)
+    rows = table(job, "round_trip")
+    assert value(rows, system="tuned", collection="squad", metric="Success@1") == 1.0
+    assert value(rows, system="untuned zero-shot", collection="squad", metric="Success@10") == 0.0
+    assert value(rows, system="human questions", collection="squad", metric="Success@1") == 1.0
+    signs = {r["sign"]: r for r in table(job, "signs")}
+    assert signs["held-out loss falls"]["value"] == "0.25" and signs["held-out loss falls"]["passed"] == "true"
+    assert signs["answers differ from the untuned model's"]["value"] == "1"
+    assert signs["round trip of queries improves on squad"]["passed"] == "true"
+
+
+def test_failures_are_counted(job):
+    run(job)
+    rows = {r["step"]: r for r in table(job, "parse_failures")}
+    assert rows["predict/untuned zero-shot/subtopic generation"]["failed"] == "2"
+    assert rows["predict/untuned zero-shot, generated label/fact verification"]["share"] == "1"
+    assert rows["predict/tuned/subtopic generation"]["failed"] == "0"
+
+
+def test_each_fault_is_priced_and_released_switches_it_on(job):
+    run(job)
+    faults = {(r["fault"], r["system"]): r for r in table(job, "faults", "details")}
+    priced = faults["B1", "untuned zero-shot"]
+    assert (priced["corrected"], priced["released"]) == ("0", "1")
+    job.params["faults"] = ["B1"]
+    run(job)
+    assert value(table(job, "in_domain"), system="untuned zero-shot", task="reading comprehension") == 1.0
+    job.params |= {"faults": [], "fidelity": "released"}
+    run(job)
+    assert value(table(job, "in_domain"), system="untuned zero-shot", task="reading comprehension") == 1.0
+
+
+def test_details(job):
+    run(job)
+    means = table(job, "category_means", "details")
+    assert value(means, system="tuned", category="query understanding") == 100.0
+    # copy covers every task of the first category but not, alone, of the others
+    assert {r["category"] for r in means if r["system"] == "copy"} == {"query understanding"}
+    metrics = table(job, "metrics", "details")
+    assert value(metrics, system="bm25", metric="tie share") == 0.0
+    assert value(metrics, system="tuned", metric="weighted F1") == 1.0
+    assert all(r["p_holm"] for r in metrics if r["p_value"] and r["metric"] == "nDCG@10")
+    assert len(table(job, "per_query", "details")) > 100
+
+
+def test_a_run_cut_short_is_refused(job):
+    path = job.inputs["predictions"][2]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(DataError, match=r"predictions of full, zero_shot: 2 of \d+ prompts have no answer"):
+        run(job)
+
+
+def test_seeds_are_pooled(job):
+    job.params["systems"].append(job.params["systems"][2] | {"name": "full-s14", "seed": 14})
+    job.inputs["predictions"].append(job.inputs["predictions"][0])
+    job.inputs["models"].append(job.inputs["models"][1])
+    run(job)
+    assert value(table(job, "in_domain"), system="tuned", task="query expansion") == 0.5
+    seeds = {r["seed"] for r in table(job, "per_query", "details") if r["system"] == "tuned"}
+    assert seeds == {"13", "14"}
+
+
+def test_small_pieces():
+    row = example("summarization", "xsum", 0, {"article": "One here. Two there."}, "t")
+    assert copied(row) == "One here."
+    assert majority([{"target": t} for t in ("b", "a", "b", "a")]) == "a"
+    with pytest.raises(DataError, match="step 0 and a later step"):
+        fall_of({"dev_loss": [{"step": 0, "loss": 2.0}]})
+    curve = {"loss_curve": [{"step": 10, "tokens": 100, "loss": 1.0}], "dev_loss": [{"step": 5, "loss": 2.0}]}
+    assert loss_rows(curve)[-1] == {"split": "dev", "step": 5, "tokens": 50, "loss": 2.0}
+    pair = example("passage_reranking", "squad", 0, {}, "yes", group="q", passage_id="p", rank=1)
+    scores = [{"text": "yes", "logprob": float("nan")}, {"text": "no", "logprob": -1.0}]
+    with pytest.raises(DataError, match="is NaN"):
+        yes_run([pair], [{"scores": scores}])

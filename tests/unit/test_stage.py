@@ -1,0 +1,128 @@
+"""The stage protocol: provenance, refusal of altered inputs, nothing half-written, inherited marks."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from searchtune import stage
+from searchtune.errors import ConfigError, IntegrityError
+from searchtune.files import read_json, write_text
+
+
+@pytest.fixture
+def shout(monkeypatch):
+    """Register a tiny stage that copies its input in capitals."""
+    module = types.ModuleType("searchtune.shout")
+
+    def run(job):
+        if job.params.get("fail"):
+            job.outputs["text"].write_text("half")
+            raise RuntimeError("killed in the middle")
+        write_text(job.outputs["text"], job.inputs["text"].read_text().upper())
+        return {"letters": 5, "canary": job.params.get("canary", [])}
+
+    module.run = run
+    monkeypatch.setitem(sys.modules, "searchtune.shout", module)
+    monkeypatch.setitem(stage.STAGES, "shout", "shout:run")
+    monkeypatch.setattr(stage, "code_hash", lambda name: "c0de")
+
+
+def spec(tmp_path, source="in.txt", target="out.txt", **params):
+    return {
+        "stage": "shout",
+        "inputs": {"text": str(tmp_path / source)},
+        "outputs": {"text": str(tmp_path / target)},
+        "params": params,
+        "threads": 1,
+    }
+
+
+def test_output_and_provenance(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    assert stage.run_job(spec(tmp_path)) == {"letters": 5}
+    assert (tmp_path / "out.txt").read_text() == "HELLO"
+    record = read_json(tmp_path / "out.txt.prov.json")
+    assert record["recipe"]["stage"] == "shout" and record["recipe"]["code"] == "c0de"
+    assert record["output"]["sha256"] == stage.sha256_tree(tmp_path / "out.txt")
+    assert record["counts"] == {"letters": 5}
+    assert record["execution"]["threads"] == 1
+
+
+def test_failure_leaves_no_output(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    with pytest.raises(RuntimeError):
+        stage.run_job(spec(tmp_path, fail=True))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt"]
+
+
+def test_leftovers_of_a_killed_run_are_cleared(tmp_path, shout, monkeypatch):
+    (tmp_path / "in.txt").write_text("hello")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "remove", lambda path: None)  # a killed process cleans nothing
+        with pytest.raises(RuntimeError):
+            stage.run_job(spec(tmp_path, fail=True))
+    left = [p for p in tmp_path.iterdir() if p.name.endswith("-out.txt")]
+    assert [p.read_text() for p in left] == ["half"]
+    left[0].unlink()
+    left[0].mkdir()  # whatever stands there, a file or a folder
+    monkeypatch.setattr(stage, "stable_hash", lambda *a, **k: left[0].name[1:].removesuffix("-out.txt"))
+    stage.run_job(spec(tmp_path))
+    assert (tmp_path / "out.txt").read_text() == "HELLO"
+
+
+def test_altered_input_is_refused_by_name(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    stage.run_job(spec(tmp_path))
+    (tmp_path / "out.txt").write_text("HELLA")
+    with pytest.raises(IntegrityError, match="out.txt: its content is not what"):
+        stage.run_job(spec(tmp_path, source="out.txt", target="next.txt"))
+
+
+def test_touched_but_equal_input_is_accepted(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    stage.run_job(spec(tmp_path))
+    (tmp_path / "out.txt").write_text("HELLO")
+    assert stage.run_job(spec(tmp_path, source="out.txt", target="next.txt")) == {"letters": 5}
+
+
+def test_canary_travels_through_every_step(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    stage.run_job(spec(tmp_path, canary=["bigbench"]))
+    stage.run_job(spec(tmp_path, source="out.txt", target="next.txt"))
+    assert read_json(tmp_path / "next.txt.prov.json")["canary"] == ["bigbench"]
+
+
+def test_missing_input_names_it(tmp_path, shout):
+    with pytest.raises(IntegrityError, match=r"input 'text' is missing: .*in.txt"):
+        stage.run_job(spec(tmp_path))
+
+
+def test_unknown_stage_offers_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'train.sft'"):
+        stage.code_hash("train.stf")
+
+
+def test_command_line_exits_2_with_one_line(tmp_path, shout, capsys):
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps(spec(tmp_path)))
+    assert stage.main([str(job)]) == 2
+    assert capsys.readouterr().err.startswith("IntegrityError: input 'text' is missing")
+
+
+def test_every_stage_names_existing_code():
+    for name in stage.STAGES:
+        module, function = stage._target(name)
+        path = stage.PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        assert path.is_file(), f"{name}: {path}"
+        assert f"def {function}(" in path.read_text()
+
+
+def test_code_hash_follows_every_import():
+    imported = stage._imports_of(stage.PACKAGE / "stage.py")
+    assert {stage.PACKAGE / "errors.py", stage.PACKAGE / "files.py"} <= set(imported)
+    names = {
+        path.relative_to(stage.PACKAGE).as_posix() for path in stage._imports_of(stage.PACKAGE / "training/sft.py")
+    }
+    assert {"files.py", "llm/hardware.py", "training/checkpoints.py", "training/sft_data.py"} <= names

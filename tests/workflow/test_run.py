@@ -1,0 +1,112 @@
+"""The ci scale for real: end to end, again with nothing to do, killed in the middle, without a network."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import copy_project, snakemake
+
+from searchtune.files import read_jsonl, read_tsv, sha256_file
+
+RUN = ["--cores", "2", "--config", "scale=ci"]
+# what has the same bytes whenever and however often it was interrupted
+DATA = ["**/collections/**/*.jsonl", "**/collections/**/*.tsv", "**/runs/**/*.gz", "inters/examples/*.jsonl",
+        "inters/instructions/*.jsonl", "inters/predictions/*.jsonl", "udapdr/**/*.jsonl", "limrank/**/*.jsonl"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(project) -> Path:
+    """Return the folder of a complete ci run."""
+    started = time.time()
+    done = snakemake(project, *RUN)
+    assert done.returncode == 0, done.stdout[-6000:]
+    print(f"ci run: {time.time() - started:.0f} s")
+    return project
+
+
+@pytest.mark.slow
+def test_run_makes_tables_figures_and_report(finished):
+    results = finished / "results/ci"
+    report = (results / "report.html").read_text()
+    assert "<svg" in report or "data:image" in report
+    for link in ("http://", "https://"):
+        assert f'src="{link}' not in report and f'<link href="{link}' not in report
+    assert str(finished) not in report, "an absolute path of this machine is in the report"
+    for table in ("inters/tables/in_domain", "udapdr/tables/quality", "udapdr/tables/latency", "limrank/tables/rerank",
+                  "limrank/tables/followir"):  # fmt: skip
+        rows = read_tsv(results / f"{table}.tsv")
+        assert rows, table
+        assert not [row for row in rows if "nan" in {v.lower() for v in row.values()}], table
+    for paper in ("inters", "udapdr", "limrank"):
+        for ending in ("pdf", "png", "svg"):
+            assert list((results / paper / "figures").glob(f"*.{ending}")), f"{paper}: no {ending}"
+
+
+@pytest.mark.slow
+def test_second_run_has_nothing_to_do(finished):
+    started = time.time()
+    done = snakemake(finished, *RUN)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout, done.stdout[-2000:]
+    assert time.time() - started < 10
+
+
+@pytest.mark.slow
+def test_corrupted_intermediate_is_refused_by_name(finished):
+    path = finished / "results/ci/collections/amazon/corpus.jsonl"
+    good, stat = path.read_bytes(), path.stat()
+    try:
+        path.write_bytes(good[: len(good) // 2])
+        done = snakemake(finished, *RUN, "--forcerun", "bm25", "--", "results/ci/runs/amazon/bm25.run.gz")
+        assert done.returncode != 0 and "collections/amazon: its content is not what" in done.stdout
+    finally:
+        path.write_bytes(good)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
+    again = copy_project(tmp_path)
+    shutil.copytree(finished / "resources", again / "resources", symlinks=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *RUN, "--", "inters"], cwd=again, start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    # in the middle of the first prediction job: training is done, answers are being written
+    deadline = time.time() + 400
+    while time.time() < deadline and process.poll() is None and not list(again.glob("results/ci/inters/**/.work/*/*")):
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (again / "results/ci/inters/tables/in_domain.tsv").exists()
+    snakemake(again, "--unlock", "--config", "scale=ci")
+    done = snakemake(again, *RUN, "--", "inters")
+    assert done.returncode == 0, done.stdout[-4000:]
+    compared = 0
+    for pattern in DATA:
+        for path in (again / "results/ci").glob(pattern):
+            twin = finished / "results/ci" / path.relative_to(again / "results/ci")
+            if path.is_file() and ".prov" not in path.name and ".job" not in path.name:
+                assert sha256_file(path) == sha256_file(twin), path
+                compared += 1
+    assert compared >= 10
+
+
+@pytest.mark.slow
+def test_every_job_left_its_provenance(finished):
+    results = finished / "results/ci"
+    tables = sorted(results.glob("*/tables/*.tsv"))
+    assert tables
+    for table in tables:
+        record = next((p for p in (Path(f"{table}.prov.json"), Path(f"{table.parent}.prov.json")) if p.is_file()), None)
+        assert record, f"{table} has no provenance"
+
+
+@pytest.mark.slow
+def test_calls_are_all_kept(finished):
+    rows = [row for path in (finished / "results/ci").glob("inters/predictions/*.jsonl") for row in read_jsonl(path)]
+    assert rows and all({"id", "prompt_sha256", "model", "revision"} <= set(row) for row in rows)

@@ -1,0 +1,29 @@
+# Leakage: what each paper's model was trained on against every collection that is scored, by exact text and
+# n-gram. Inputs: training rows of the papers, collections. Outputs: a table of shares and a list of overlaps (ids
+# only). More than the stated share stops the run. Cost: seconds.
+from searchtune.evaluation.arguments import (
+    audit_args,
+    audited_collections,
+    training_sets,
+)
+
+
+rule audit_leakage:
+    input:
+        train=list(training_sets(config).values()),
+        eval=expand("<results>/collections/{name}", name=audited_collections(config)),
+    output:
+        report="<results>/audit/leakage.tsv",
+        overlaps="<results>/audit/overlaps.jsonl",
+    log:
+        "<results>/logs/audit_leakage.log",
+    benchmark:
+        "<results>/benchmarks/audit_leakage.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        stage="audit.leakage",
+        args=audit_args(config),
+        code=code_hash("audit.leakage"),
+    script:
+        "../scripts/stage.py"

@@ -1,0 +1,28 @@
+# One BEIR-layout collection per id of the configuration: distinct passages, sampled queries, splits by
+# source article. Input: the fetched artefacts that hold its raw files. Output: a folder with corpus,
+# queries, qrels, excluded documents and a manifest. Cost: seconds, under 1 GiB.
+from searchtune.collections.arguments import collection_args, raw_artefacts
+
+
+rule collection:
+    input:
+        raw=lambda w: expand(
+            "<resources>/raw/{artefact}", artefact=raw_artefacts(config, w.collection)
+        ),
+    output:
+        collection=directory("<results>/collections/{collection}"),
+    log:
+        "<results>/logs/collection.{collection}.log",
+    benchmark:
+        "<results>/benchmarks/collection.{collection}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        stage="collections.build",
+        args=lambda w: collection_args(config, w.collection),
+        code=code_hash("collections.build"),
+    script:
+        "../scripts/stage.py"

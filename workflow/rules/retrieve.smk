@@ -1,0 +1,49 @@
+# First-stage retrieval: BM25 for every query of a collection, dense retrieval for its test queries.
+# Output: a TREC run and its raw scores beside it. Cost: BM25 seconds; dense about 50 passages a second
+# on two cores.
+from searchtune.collections.arguments import bm25_args, dense_args
+
+
+rule bm25:
+    input:
+        collection="<results>/collections/{collection}",
+    output:
+        run="<results>/runs/{collection}/bm25.run.gz",
+        scores="<results>/runs/{collection}/bm25.scores.tsv.gz",
+    log:
+        "<results>/logs/bm25.{collection}.log",
+    benchmark:
+        "<results>/benchmarks/bm25.{collection}.tsv"
+    conda:
+        "../../envs/retrieve.yaml"
+    threads: 1
+    params:
+        stage="retrieve.bm25",
+        args=lambda w: bm25_args(config, w.collection),
+        code=code_hash("retrieve.bm25"),
+    script:
+        "../scripts/stage.py"
+
+
+rule dense:
+    input:
+        collection="<results>/collections/{collection}",
+        encoder="<resources>/models/{model}",
+    output:
+        run="<results>/runs/{collection}/dense.{model}.run.gz",
+        scores="<results>/runs/{collection}/dense.{model}.scores.tsv.gz",
+    log:
+        "<results>/logs/dense.{collection}.{model}.log",
+    benchmark:
+        "<results>/benchmarks/dense.{collection}.{model}.tsv"
+    conda:
+        "../../envs/retrieve.yaml"
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=config["hardware"]["mem_mb"],
+    params:
+        stage="retrieve.dense",
+        args=lambda w: dense_args(config, w.collection),
+        code=code_hash("retrieve.dense"),
+    script:
+        "../scripts/stage.py"

@@ -1,0 +1,35 @@
+"""Adapter between a rule and its stage: write the job file, run it in this process, keep its error in the log."""
+
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(snakemake.scriptdir).parent))
+
+from searchtune.errors import SearchtuneError
+from searchtune.files import write_json
+from searchtune.stage import run_job
+
+
+def named(items):
+    """Return Snakemake's named files as plain strings or lists of strings."""
+    return {name: [str(v) for v in value] if isinstance(value, list | tuple) else str(value) for name, value in items}
+
+
+spec = {
+    "stage": snakemake.params.stage,
+    "inputs": named(snakemake.input.items()),
+    "outputs": named(snakemake.output.items()),
+    "params": snakemake.params.get("args", {}),
+    "threads": snakemake.threads,
+    "log": str(snakemake.log[0]),
+}
+write_json(Path(next(iter(spec["outputs"].values())) + ".job.json"), spec)
+try:
+    run_job(spec)
+except Exception as error:
+    with Path(spec["log"]).open("a", encoding="utf-8") as log:
+        log.write(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    if not isinstance(error, SearchtuneError):
+        raise
+    sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,53 @@
+"""Arguments of the collection and retrieval steps, out of the validated configuration; imported by the rules."""
+
+from typing import Any
+
+
+def collection_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
+    """Return the parameters of ``collections.build`` for one collection of the configuration."""
+    entry, splits = config["collections"][collection], config["splits"]
+    # a target is never trained on: what would be its train articles are test articles
+    train = 0.0 if entry["target"] else splits["train"]
+    shares = {"train": train, "dev": splits["dev"], "test": round(1 - train - splits["dev"], 12)}
+    names = ("reader", "raw", "max_passages", "n_train", "n_dev", "n_test", "licence", "canary")
+    return {
+        "id": collection,
+        **{name: entry[name] for name in names},
+        "seed": splits["seed"],
+        "split_seed": splits["seed"],
+        "shares": shares,
+    }
+
+
+def raw_artefacts(config: dict[str, Any], collection: str) -> list[str]:
+    """Return the fetched artefacts (first folders below resources/raw) that hold a collection's raw files."""
+    return sorted({name.split("/", 1)[0] for name in config["collections"][collection]["raw"]})
+
+
+def used_splits(config: dict[str, Any], collection: str) -> list[str]:
+    """Return the splits of which a collection holds queries at this scale."""
+    entry = config["collections"][collection]
+    return [split for split in ("train", "dev", "test") if entry[f"n_{split}"] != 0]
+
+
+def bm25_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
+    """Return the parameters of ``retrieve.bm25``: all queries of a collection."""
+    settings = config["retrieval"]
+    return {
+        "k1": settings["k1"],
+        "b": settings["b"],
+        "depth": settings["depth"],
+        "stop_list": settings.get("stop_list", "extended"),
+        "splits": used_splits(config, collection),
+    }
+
+
+def dense_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
+    """Return the parameters of ``retrieve.dense``: the test queries of a collection."""
+    settings = config["retrieval"]
+    return {
+        "depth": settings["depth"],
+        "batch_size": settings["dense_batch_size"],
+        "max_length": settings["dense_max_length"],
+        "splits": ["test"],
+    }

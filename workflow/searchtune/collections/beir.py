@@ -1,0 +1,195 @@
+"""A retrieval collection on disk: corpus, queries and relevance judgements in the layout of BEIR."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from searchtune.errors import DataError
+from searchtune.files import iter_jsonl, read_json, read_tsv, sha256_file, write_json, write_jsonl, write_tsv
+
+SPLITS = ("train", "dev", "test")
+QRELS_COLUMNS = ["query-id", "corpus-id", "score"]
+EXCLUDED_COLUMNS = ["query-id", "corpus-id"]
+_SHOWN = 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One retrievable text; ``title`` may be empty."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query. ``metadata`` holds split (train, dev, test), article and answers, where the source gives them."""
+
+    text: str
+    instruction: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Collection:
+    """Corpus, queries, judgements and excluded documents, all keyed by string ids."""
+
+    corpus: dict[str, Passage]
+    queries: dict[str, Query]
+    qrels: dict[str, dict[str, int]]
+    excluded: dict[str, set[str]] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Collection":
+        """Read a collection folder; DataError on an empty corpus, a duplicate id or a judgement of an unknown id."""
+        path = Path(path)
+        manifest = path / "manifest.json"
+        collection = cls(
+            corpus=_unique(
+                path / "corpus.jsonl",
+                (
+                    (str(r["_id"]), Passage(r.get("title") or "", r["text"]))
+                    for r in _rows(path / "corpus.jsonl", ("_id", "text"))
+                ),
+            ),
+            queries=_unique(
+                path / "queries.jsonl",
+                ((str(r["_id"]), _query(r)) for r in _rows(path / "queries.jsonl", ("_id", "text"))),
+            ),
+            qrels=_read_qrels(path / "qrels.tsv"),
+            excluded=_read_excluded(path / "excluded.tsv"),
+            manifest=read_json(manifest) if manifest.is_file() else {},
+        )
+        collection.check(str(path))
+        return collection
+
+    def save(self, path: Path) -> None:
+        """Check the collection and write its folder; counts and file hashes are added to the manifest."""
+        path = Path(path)
+        self.check(str(path))
+        path.mkdir(parents=True, exist_ok=True)
+        write_jsonl(
+            path / "corpus.jsonl", ({"_id": i, "title": p.title, "text": p.text} for i, p in self.corpus.items())
+        )
+        write_jsonl(path / "queries.jsonl", (_query_row(i, q) for i, q in self.queries.items()))
+        write_tsv(
+            path / "qrels.tsv",
+            QRELS_COLUMNS,
+            ({"query-id": q, "corpus-id": d, "score": s} for q, ds in self.qrels.items() for d, s in ds.items()),
+        )
+        write_tsv(
+            path / "excluded.tsv",
+            EXCLUDED_COLUMNS,
+            ({"query-id": q, "corpus-id": d} for q in sorted(self.excluded) for d in sorted(self.excluded[q])),
+        )
+        names = ("corpus.jsonl", "queries.jsonl", "qrels.tsv", "excluded.tsv")
+        self.manifest = {
+            **self.manifest,
+            "counts": self.counts(),
+            "sha256": {name: sha256_file(path / name) for name in names},
+        }
+        write_json(path / "manifest.json", self.manifest)
+
+    def check(self, where: str) -> None:
+        """Raise DataError, naming ``where``, if the collection breaks the contract of its form."""
+        if not self.corpus:
+            raise DataError(f"{where}: the corpus is empty; check the raw files and max_passages")
+        if not self.queries:
+            raise DataError(f"{where}: there are no queries; check the raw files and n_train, n_dev, n_test")
+        for name, table in (("qrels", self.qrels), ("excluded", self.excluded)):
+            _refuse(where, f"{name} name unknown queries", (q for q in table if q not in self.queries))
+            _refuse(
+                where,
+                f"{name} name unknown documents",
+                (d for documents in table.values() for d in documents if d not in self.corpus),
+            )
+        _refuse(where, "queries with empty text", (i for i, q in self.queries.items() if not q.text.strip()))
+        _refuse(where, "passages with empty text", (i for i, p in self.corpus.items() if not p.text.strip()))
+
+    def counts(self) -> dict[str, Any]:
+        """Return numbers of passages, queries (also by split) and judgements."""
+        splits = {name: len(self.queries_of(name)) for name in SPLITS}
+        return {
+            "passages": len(self.corpus),
+            "queries": len(self.queries),
+            "queries_by_split": splits,
+            "judgements": sum(map(len, self.qrels.values())),
+        }
+
+    def passage_text(self, passage_id: str) -> str:
+        """Return ``title text`` of a passage; the text alone where it has no title."""
+        passage = self.corpus[passage_id]
+        return f"{passage.title} {passage.text}".strip()
+
+    def queries_of(self, split: str) -> dict[str, Query]:
+        """Return the queries of a split (train, dev, test), in file order."""
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        return {i: query for i, query in self.queries.items() if query.metadata.get("split") == split}
+
+    def qrels_of(self, split: str) -> dict[str, dict[str, int]]:
+        """Return the judgements of the queries of a split; a query without any judgement has an empty dict."""
+        return {i: self.qrels.get(i, {}) for i in self.queries_of(split)}
+
+
+def _query(row: dict) -> Query:
+    return Query(row["text"], row.get("instruction") or "", row.get("metadata") or {})
+
+
+def _query_row(query_id: str, query: Query) -> dict:
+    instruction = {"instruction": query.instruction} if query.instruction else {}
+    return {"_id": query_id, "text": query.text, **instruction, "metadata": query.metadata}
+
+
+def _rows(path: Path, keys: tuple[str, ...]) -> Iterator[dict]:
+    for number, row in enumerate(iter_jsonl(path), 1):
+        if missing := [key for key in keys if key not in row]:
+            raise DataError(f"{path}, row {number}: no key {missing[0]!r}; expected {', '.join(keys)}")
+        yield row
+
+
+def _unique(path: Path, items: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for key, value in items:
+        if key in found:
+            raise DataError(f"{path}: duplicate id {key!r}; ids must be unique within a file")
+        found[key] = value
+    return found
+
+
+def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    qrels: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(_table(path, QRELS_COLUMNS), 2):
+        documents = qrels.setdefault(row["query-id"], {})
+        if row["corpus-id"] in documents:
+            raise DataError(
+                f"{path}, line {number}: duplicate judgement of {row['corpus-id']!r} for query {row['query-id']!r}"
+            )
+        try:
+            documents[row["corpus-id"]] = int(row["score"])
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: score {row['score']!r} is not an integer") from error
+    return qrels
+
+
+def _read_excluded(path: Path) -> dict[str, set[str]]:
+    excluded: dict[str, set[str]] = {}
+    for row in _table(path, EXCLUDED_COLUMNS) if path.is_file() else []:
+        excluded.setdefault(row["query-id"], set()).add(row["corpus-id"])
+    return excluded
+
+
+def _table(path: Path, columns: list[str]) -> list[dict[str, str]]:
+    rows = read_tsv(path)
+    if rows and list(rows[0]) != columns:
+        raise DataError(f"{path}: columns {list(rows[0])}, expected {columns}")
+    return rows
+
+
+def _refuse(where: str, what: str, ids: Iterable[str]) -> None:
+    if found := sorted(set(ids)):
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(f"{where}: {what}: {', '.join(map(repr, found[:_SHOWN]))}{more}")

@@ -1,0 +1,206 @@
+"""Readers of the publishers' formats: distinct passages, human questions, answers, source articles.
+
+A reader takes the raw files and a prefix for passage ids and returns a :class:`Source`. Readers do
+not sample, split or judge; :mod:`searchtune.collections.build` does.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from searchtune.collections.splits import normalise_article
+from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.files import iter_jsonl, read_json, read_tsv
+
+_NQ = re.compile(r"\s*Question: (?P<question>.*?)\nContext: (?P<passage>.*)", re.S)
+_OPENING_WORDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePassage:
+    """A distinct passage; ``article`` names the document that it was cut from."""
+
+    title: str
+    text: str
+    article: str
+
+
+@dataclass(slots=True)
+class SourceQuestion:
+    """A human question. ``relevant`` maps passage ids to grades; ``split`` is the publisher's own, if there is one."""
+
+    id: str
+    text: str
+    answers: list[str]
+    article: str
+    relevant: dict[str, int]
+    split: str | None = None
+
+
+@dataclass
+class Source:
+    """What a reader found: passages by id and questions by id, in file order."""
+
+    passages: dict[str, SourcePassage] = field(default_factory=dict)
+    questions: dict[str, SourceQuestion] = field(default_factory=dict)
+
+    def add_question(self, where: Path, question: SourceQuestion) -> None:
+        """Add a question; DataError for an id that is there already."""
+        if question.id in self.questions:
+            raise DataError(f"{where}: duplicate question id {question.id!r}")
+        self.questions[question.id] = question
+
+
+Reader = Callable[[Sequence[Path], str], Source]
+
+
+def clean(text: str) -> str:
+    """Return ``text`` with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def text_id(prefix: str, text: str) -> str:
+    """Return an id made of a prefix and the hash of the text, so equal passages have equal ids."""
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Return cleaned, non-empty texts without repetitions, in order."""
+    return list(dict.fromkeys(text for text in map(clean, texts) if text))
+
+
+def read_squad(paths: Sequence[Path], prefix: str) -> Source:
+    """Read SQuAD and SQuADShifts JSON (Rajpurkar et al. 2016; Miller et al. 2020).
+
+    A passage may be repeated; it is kept once. Titles name the source article and are not put in
+    front of the passage: in SQuADShifts they are file names and addresses. A file whose one title
+    covers everything (Reddit comments) has no articles, so each passage is its own.
+    """
+    source = Source()
+    for path in paths:
+        articles = _value(path, read_json(path), "data")
+        one_title = len({article.get("title") for article in articles}) == 1 and len(articles[0]["paragraphs"]) > 1
+        for article in articles:
+            for paragraph in _value(path, article, "paragraphs"):
+                text = clean(_value(path, paragraph, "context"))
+                passage_id = text_id(prefix, text)
+                name = passage_id if one_title else normalise_article(article.get("title") or passage_id)
+                passage = source.passages.setdefault(passage_id, SourcePassage("", text, name))
+                for item in paragraph["qas"]:
+                    answers = distinct(answer["text"] for answer in item.get("answers", []))
+                    source.add_question(
+                        path,
+                        SourceQuestion(
+                            str(item["id"]), clean(item["question"]), answers, passage.article, {passage_id: 1}
+                        ),
+                    )
+    return source
+
+
+def read_nq_swapped(paths: Sequence[Path], prefix: str) -> Source:
+    """Read Natural Questions with the answer entity of the passage swapped (Longpre et al. 2021).
+
+    Each example is one question and one passage. The same passage comes back with other entities,
+    so the article is the opening of the passage with its true entity put back: near-copies then
+    share a split. A question asked of two passages is one query with two relevant passages.
+    """
+    source = Source()
+    by_question: dict[str, SourceQuestion] = {}
+    for path in paths:
+        for number, example in enumerate(_value(path, read_json(path), "examples")):
+            question, text = _question_and_passage(path, number, example)
+            passage_id = text_id(prefix, text)
+            article = _restored_article(text, example)
+            passage = source.passages.setdefault(passage_id, SourcePassage("", text, article))
+            if known := by_question.get(question):
+                known.relevant[passage_id] = 1
+                known.answers = distinct([*known.answers, example["target"]])
+                continue
+            by_question[question] = SourceQuestion(
+                text_id("q", question), question, distinct([example["target"]]), passage.article, {passage_id: 1}
+            )
+            source.add_question(path, by_question[question])
+    return source
+
+
+def _question_and_passage(path: Path, number: int, example: dict) -> tuple[str, str]:
+    match = _NQ.fullmatch(example.get("input", ""))
+    if not match:
+        raise DataError(f"{path}, example {number}: 'input' is not of the form Question: ... Context: ...")
+    return clean(match["question"]), clean(match["passage"])
+
+
+def _restored_article(text: str, example: dict) -> str:
+    original = [entity for entity, true in example["target_scores"].items() if not true]
+    restored = text.replace(clean(example["target"]), clean(original[0])) if original else text
+    opening = " ".join(normalise_article(restored).split()[:_OPENING_WORDS])
+    return text_id("nq", opening)
+
+
+def read_beir(paths: Sequence[Path], prefix: str) -> Source:
+    """Read a BEIR-style folder: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/<split>.tsv. Ids are kept."""
+    source = Source()
+    for folder in paths:
+        for row in iter_jsonl(folder / "corpus.jsonl"):
+            identifier = str(row["_id"])
+            if identifier in source.passages:
+                raise DataError(f"{folder / 'corpus.jsonl'}: duplicate id {identifier!r}")
+            article = (row.get("metadata") or {}).get("article") or identifier
+            source.passages[identifier] = SourcePassage(clean(row.get("title") or ""), clean(row["text"]), article)
+        judged, splits = _beir_qrels(folder)
+        for row in iter_jsonl(folder / "queries.jsonl"):
+            identifier, metadata = str(row["_id"]), row.get("metadata") or {}
+            relevant = dict(judged.get(identifier, {}))
+            if relevant:
+                source.add_question(
+                    folder / "queries.jsonl",
+                    SourceQuestion(
+                        identifier,
+                        clean(row["text"]),
+                        distinct(metadata.get("answers") or []),
+                        metadata.get("article") or _article_of(source, folder, relevant),
+                        relevant,
+                        splits.get(identifier) or metadata.get("split"),
+                    ),
+                )
+    return source
+
+
+def _beir_qrels(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    files = [folder / "qrels.tsv"] if (folder / "qrels.tsv").is_file() else sorted((folder / "qrels").glob("*.tsv"))
+    if not files:
+        raise DataError(f"{folder}: no qrels.tsv and no qrels/*.tsv")
+    judged: dict[str, dict[str, int]] = {}
+    splits: dict[str, str] = {}
+    for path in files:
+        for row in read_tsv(path):
+            judged.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
+            if path.stem in ("train", "dev", "test"):
+                splits[row["query-id"]] = path.stem
+    return judged, splits
+
+
+def _article_of(source: Source, folder: Path, relevant: dict[str, int]) -> str:
+    first = next(iter(relevant))
+    if first not in source.passages:
+        raise DataError(f"{folder}: qrels name unknown documents: {first!r}")
+    return source.passages[first].article
+
+
+def _value(path: Path, row: Any, key: str) -> Any:
+    if not isinstance(row, dict) or key not in row:
+        raise DataError(f"{path}: no key {key!r} where the format has one; is this the right reader for this file?")
+    return row[key]
+
+
+READERS: dict[str, Reader] = {"squad": read_squad, "nq_swapped": read_nq_swapped, "beir": read_beir}
+
+
+def reader_of(name: str) -> Reader:
+    """Return the reader of a format; ConfigError with the nearest name if there is none."""
+    if name not in READERS:
+        raise ConfigError(f"unknown collection reader {name!r}{nearest(name, READERS)}")
+    return READERS[name]

@@ -1,0 +1,127 @@
+"""Configuration of INTERS' part: data, mixture, tuning, test prompts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from searchtune.config.base import Section
+from searchtune.config.inters_pairs import collection_of, sources_of
+from searchtune.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+OURS = "ours: INTERS does not give it"
+
+
+class Source(Section):
+    """Raw files of one data set."""
+
+    raw: list[str] = Field([], description="files, relative to resources/raw")
+    licence: str = Field("", description="licence as the publisher states it")
+    canary: list[str] = Field([], description="canary marks that the data carries")
+
+
+class Pair(Section):
+    """How many examples of one task / data set pair are used, and how long they may be."""
+
+    n_train: Count = Field(0, description="training examples (count; queries for reranking)")
+    n_dev: Count = Field(0, description="held-out examples (count; queries for reranking)")
+    n_test: int = Field(0, ge=0, description="test examples (count; queries for reranking); 0 or at least 2")
+    max_words: int = Field(
+        85,
+        ge=5,
+        description="longest text: passages are cut to whole sentences around the answer, "
+        "stories and candidates to their opening, longer narratives are left out (words)",
+    )
+    depth: int = Field(10, ge=2, description="BM25 passages a query that are reranked (count; INTERS: 100)")
+
+    @model_validator(mode="after")
+    def _enough_for_an_interval(self) -> "Pair":
+        if self.n_test == 1:
+            raise ValueError("n_test is 1: an interval needs at least 2 examples (0 leaves the pair out of testing)")
+        return self
+
+
+class Mixture(Section):
+    """From examples to instructions."""
+
+    total_tokens: int = Field(80_000, ge=100, description="budget of one pass over the full mixture (tokens)")
+    cap: int = Field(300, ge=1, description=f"cap of a pair in examples-proportional mixing (examples; {OURS})")
+    weights: dict[str, float] = Field({}, description=f"multiplier of a task's share; 1 where absent ({OURS})")
+    uses: int = Field(2, ge=1, description="renderings of an example at most, each in another template (count)")
+    few_shot_share: Share = Field(0.1, description=f"share of instructions with demonstrations ({OURS})")
+    max_shots: int = Field(1, ge=1, description=f"demonstrations of such an instruction at most (count; {OURS})")
+    max_tokens: int = Field(512, ge=32, description="length filter, prompt and answer (tokens; INTERS: probably 2,048)")
+    with_description: bool = Field(True, description="put the task description before every prompt (released code)")
+
+
+class Lora(Section):
+    """LoRA adapter (INTERS was most likely tuned in full; its script is not published)."""
+
+    r: int = Field(16, ge=1, description=f"rank (count; {OURS})")
+    alpha: float = Field(32, gt=0, description=f"scale numerator ({OURS})")
+    dropout: Share = Field(0.0, description=f"dropout ({OURS})")
+    targets: str | list[str] = Field("all-linear", description="layers")
+
+
+class Train(Section):
+    """Supervised fine-tuning. None of INTERS' training settings was published: all of these are ours."""
+
+    lora: Lora = Lora()
+    full: bool = Field(False, description="tune all weights and no adapter")
+    lr: float = Field(5e-4, gt=0, description=f"learning rate ({OURS})")
+    epochs: float = Field(1, gt=0, description=f"passes over the mixture ({OURS})")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many steps; empty = by epochs (count)")
+    batch_size: int = Field(8, ge=1, description=f"examples a step ({OURS})")
+    max_length: int = Field(512, ge=32, description="cut-off (tokens)")
+    warmup_ratio: Share = Field(0.05, description=f"share of steps with rising learning rate ({OURS})")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description=f"schedule ({OURS})")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="number format of training")
+    dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
+
+
+class Test(Section):
+    """Test prompts and answers."""
+
+    seed: int = Field(42, ge=0, description="seed of test templates and demonstrations (released code: 42)")
+    n_shots: int = Field(2, ge=1, description="demonstrations of a few-shot prompt (count)")
+    max_prompt_tokens: int = Field(900, ge=32, description="longest prompt (tokens; released code: 1,792)")
+    max_new_tokens: dict[str, int] = Field(
+        {}, description="longest answer by task where not the task's own (tokens; released code: 256)"
+    )
+    max_model_len: int = Field(1024, ge=64, description="context (tokens; released code: 2,048)")
+    shard_size: int = Field(256, ge=1, description="calls kept together (count)")
+
+
+class Inters(Section):
+    """INTERS: instruction tuning on search tasks."""
+
+    base: str = Field("smollm2-135m-instruct", description="model id that is tuned")
+    sources: dict[str, Source] = Field({}, description="raw data sets by name")
+    collections: list[str] = Field(["new_wiki", "squad"], description="collections that tasks read")
+    train_collections: list[str] = Field(["new_wiki", "squad"], description="those of them that may train; no targets")
+    pairs: dict[str, Pair] = Field({}, description="task/dataset pairs and their sizes")
+    mixture: Mixture = Mixture()
+    train: Train = Train()
+    volumes: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.25, 1.0], min_length=1, description="shares of the mixture that are trained on; 1.0 is the full model"
+    )
+    test: Test = Test()
+
+    @model_validator(mode="after")
+    def _pairs_have_their_data(self) -> "Inters":
+        for name, pair in self.pairs.items():
+            try:
+                collection, sources = collection_of(name), sources_of(name)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+            if collection and collection not in self.collections:
+                raise ValueError(f"pairs.{name}: collection {collection!r} is not listed under inters.collections")
+            if collection and pair.n_train + pair.n_dev and collection not in self.train_collections:
+                raise ValueError(f"pairs.{name}: trains on {collection!r}, which is not in inters.train_collections")
+            for source in sources:
+                if source not in self.sources or not self.sources[source].raw:
+                    raise ValueError(f"pairs.{name}: inters.sources.{source} names no raw file")
+        if 1.0 not in self.volumes:
+            raise ValueError("volumes must hold 1.0: the full model is what the other parts use")
+        return self

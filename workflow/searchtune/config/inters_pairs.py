@@ -1,0 +1,51 @@
+"""Which task / data set pairs INTERS' part knows, and which data each one reads: names only, no code."""
+
+from searchtune.errors import ConfigError, nearest
+
+RANKING = "passage_reranking"
+# topic tracks with title, description and narrative
+TREC = ("gov2", "trec_robust", "trec_covid", "fire", "trec_adhoc")
+# task -> data set -> sources whose files it reads, in order
+FILE_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "query_description": {name: (name,) for name in TREC},
+    "query_expansion": {name: (name,) for name in TREC},
+    "query_intent_classification": {"trec_web": ("trec_web",), "trec_web_subtopics": ("trec_web",)},
+    "query_subtopic_generation": {"trec_web": ("trec_web",)},
+    "query_reformulation": {"disfl_qa": ("disfl_qa", "squad_dev")},
+    "fact_verification": {"vitaminc": ("vitaminc",)},
+    "summarization": {"xsum": ("xsum",)},
+    "conversational_qa": {"coqa": ("coqa",)},
+    "query_generation": {name: (name,) for name in TREC},
+}
+# tasks whose data set is a collection of the workflow, by its id
+COLLECTION_TASKS = ("query_generation", "reading_comprehension", RANKING)
+
+
+def split_pair(pair: str) -> tuple[str, str]:
+    """Return (task, data set) of ``task/dataset``; ConfigError for another form or an unknown task."""
+    task, _, dataset = pair.partition("/")
+    if not dataset or "/" in dataset:
+        raise ConfigError(f"inters.pairs has {pair!r}; expected task/dataset")
+    known = {*FILE_SOURCES, *COLLECTION_TASKS}
+    if task not in known:
+        raise ConfigError(f"inters.pairs has {pair!r}: unknown task {task!r}{nearest(task, known)}")
+    return task, dataset
+
+
+def sources_of(pair: str) -> tuple[str, ...]:
+    """Return the file sources of a pair; empty where its data set is a collection."""
+    task, dataset = split_pair(pair)
+    return FILE_SOURCES.get(task, {}).get(dataset, ())
+
+
+def collection_of(pair: str) -> str | None:
+    """Return the collection that a pair reads; None where it reads files. ConfigError if there is no such pair."""
+    task, dataset = split_pair(pair)
+    if dataset in FILE_SOURCES.get(task, {}):
+        return None
+    if task not in COLLECTION_TASKS:
+        raise ConfigError(
+            f"inters.pairs has {pair!r}: task {task!r} has no data set {dataset!r}"
+            f"{nearest(dataset, FILE_SOURCES[task])}"
+        )
+    return dataset

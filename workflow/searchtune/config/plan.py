@@ -1,0 +1,96 @@
+"""What is decided before any job starts: the merged configuration, its ids and leakage checks, the files to fetch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from searchtune.config.load import load_config
+from searchtune.errors import ConfigError, LeakageError, nearest
+
+
+def raw_paths(data: Any) -> Iterator[str]:
+    """Yield every path below resources/raw that a configuration names (values under keys called ``raw``)."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _strings(value) if key == "raw" else raw_paths(value)
+    elif isinstance(data, list):
+        for item in data:
+            yield from raw_paths(item)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from [value] if value else []
+    else:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def artefact_of(path: str) -> str:
+    """Return the fetch unit (first folder below resources/raw) that holds a raw path."""
+    return path.split("/", 1)[0]
+
+
+# keys of the papers' sections that hold ids, and where those ids are defined
+ID_KEYS = {
+    "collections": ("collections", "train_collections", "target", "off_domain", "planted_collection",
+                    "instruction_collection"),
+    "models": ("base", "encoder", "writer", "judge", "strong_model", "cheap_model"),
+}  # fmt: skip
+
+
+def check_ids(config: dict[str, Any]) -> None:
+    """Raise ConfigError where a paper's section names a collection or model that does not exist.
+
+    A model named with a slash (``inters/full``) is one that another part of the workflow tunes.
+    """
+    for paper in ("inters", "udapdr", "limrank"):
+        for kind, keys in ID_KEYS.items():
+            for key in keys:
+                value = config[paper].get(key)
+                for name in [value] if isinstance(value, str) else value or []:
+                    if name not in config[kind] and not (kind == "models" and "/" in name):
+                        raise ConfigError(
+                            f"{paper}.{key} names {name!r}, which is not in {kind}{nearest(name, config[kind])}"
+                        )
+
+
+def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Return {chain: collections whose human queries or synthetic off-domain queries it trains on}."""
+    return {
+        "inters": list(config["inters"].get("train_collections", [])),
+        "udapdr off-domain": [config["udapdr"]["off_domain"]] if config["udapdr"].get("off_domain") else [],
+        "limrank planted pairs": [config["limrank"]["planted_collection"]]
+        if config["limrank"].get("planted_collection")
+        else [],
+    }
+
+
+def targets_of(config: dict[str, Any]) -> set[str]:
+    """Return the collections that are scored: those marked as targets, and those that a paper names as such."""
+    marked = {name for name, entry in config["collections"].items() if entry["target"]}
+    return marked | {config["udapdr"]["target"]} | set(config["limrank"].get("collections", []))
+
+
+def check_leakage(config: dict[str, Any]) -> None:
+    """Raise LeakageError where a chain would train on a collection that is a target (rules of evidence, leakage 1)."""
+    targets = targets_of(config)
+    for chain, names in training_collections(config).items():
+        for name in sorted(targets.intersection(names)):
+            raise LeakageError(
+                f"{chain} would train on {name!r}, which is a target collection: its queries and labels are for "
+                "evaluation only. Choose another collection in config/config.yaml"
+            )
+
+
+def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
+    """Return the whole configuration as a plain dictionary, checked, with the key ``plan`` added.
+
+    ``plan`` holds ``artefacts`` (fetch units that the configuration can ask for). Raises ConfigError
+    and LeakageError with messages that name key, value and fix.
+    """
+    config = load_config(root, {key: value for key, value in user.items() if key != "plan"}).model_dump(mode="json")
+    check_ids(config)
+    check_leakage(config)
+    config["plan"] = {"artefacts": sorted({artefact_of(path) for path in raw_paths(config)})}
+    return config

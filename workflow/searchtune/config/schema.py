@@ -1,0 +1,132 @@
+"""The configuration's schema: the source of defaults, of the JSON schema and of config/README.md."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from searchtune.config.base import Section
+from searchtune.config.inters import Inters
+from searchtune.config.limrank import Limrank
+from searchtune.config.udapdr import Udapdr
+
+Scale = Literal["ci", "demo", "laptop", "workstation", "paper"]
+Paper = Literal["inters", "udapdr", "limrank"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Hardware(Section):
+    """What the machine offers to one heavy job."""
+
+    threads: int = Field(2, ge=1, le=256, description="threads of a heavy model job (count)")
+    light_threads: int = Field(1, ge=1, le=256, description="threads of jobs that run side by side (count)")
+    backend: Literal["vllm", "transformers"] = Field("vllm", description="LLM back end for generation and scoring")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="number format of LLM inference")
+    mem_mb: int = Field(6000, ge=500, description="memory that a heavy model job asks for (MiB)")
+
+
+class CollectionConfig(Section):
+    """One collection: where its raw files lie and how much of it this scale uses."""
+
+    reader: str = Field(description="name of the reader that understands the publisher's format")
+    raw: list[str] = Field(min_length=1, description="raw files, relative to resources/raw")
+    licence: str = Field("", description="licence as the publisher states it")
+    canary: list[str] = Field([], description="canary marks that the data carries")
+    target: bool = Field(False, description="true: never trained on (rules of evidence, leakage 1)")
+    max_passages: int | None = Field(None, ge=2, description="passages kept; empty = all (count)")
+    n_train: int = Field(0, ge=0, description="training queries sampled (count)")
+    n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
+    n_test: int = Field(100, ge=0, description="test queries sampled (count)")
+
+
+class ModelConfig(Section):
+    """One model: how it comes to lie in resources/models/<id>."""
+
+    source: Literal["gguf", "folder", "built", "hub", "endpoint"] = Field(description="how the folder is made")
+    raw: str = Field("", description="file or folder that it is made from, relative to resources/raw")
+    kind: Literal["causal", "encoder"] = Field(description="decoder language model, or text encoder")
+    form: Literal["chatml", "plain"] = Field("plain", description="prompt form that the model was tuned on")
+    endpoint: dict[str, str] = Field(
+        {}, description="for source endpoint: base_url, model, key_env (name of the variable that holds the key), api"
+    )
+    builder: dict[str, int] = Field({}, description="sizes of a model built on the spot (layers, hidden, vocabulary)")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="number format of the saved weights")
+    licence: str = Field("", description="licence of the weights")
+    seen: str = Field("", description="what the checkpoint saw before us, printed where 'zero-shot' stands")
+    trust_remote_code: Literal[False] = Field(False, description="code that comes with a model is never run")
+
+
+class Splits(Section):
+    """Split by source article, the same for all data sets at once."""
+
+    seed: int = Field(0, ge=0, description="seed of the article hash")
+    train: Share = Field(0.7, description="share of articles whose data may train")
+    dev: Share = Field(0.1, description="share of articles for held-out loss and hyper-parameters")
+
+    @model_validator(mode="after")
+    def _leave_room_for_test(self) -> "Splits":
+        if self.train + self.dev >= 1:
+            raise ValueError("train + dev must leave a share for test")
+        return self
+
+
+class Retrieval(Section):
+    """First-stage retrieval."""
+
+    k1: float = Field(0.9, gt=0, description="BM25 term saturation (Anserini's default)")
+    b: float = Field(0.4, ge=0, le=1, description="BM25 length normalisation (Anserini's default)")
+    stop_list: Literal["extended", "lucene"] = Field(
+        "extended", description="BM25 stop words: 179 English words, or Lucene's 33"
+    )
+    depth: int = Field(100, ge=1, description="passages kept per query (count)")
+    dense_batch_size: int = Field(32, ge=1, description="texts encoded at once (count)")
+    dense_max_length: int = Field(256, ge=8, le=512, description="encoder cut-off (tokens)")
+
+
+class Evaluation(Section):
+    """Uncertainty of every number."""
+
+    bootstrap_samples: int = Field(2000, ge=100, description="bootstrap resamples over queries (count)")
+    permutations: int = Field(10000, ge=1000, description="sign flips of the paired randomisation test (count)")
+    level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of intervals")
+    seed: int = Field(0, ge=0, description="seed of resampling")
+
+
+class Leakage(Section):
+    """Overlap between training and evaluation data (rules of evidence, leakage 3)."""
+
+    ngram: int = Field(13, ge=5, le=50, description="words of an n-gram that counts as overlap (count)")
+    max_share: Share = Field(0.02, description="share of evaluation texts that may overlap before the run fails")
+
+
+class Report(Section):
+    """What the report holds."""
+
+    notebooks: bool = Field(False, description="execute notebooks/ and keep them with the results")
+    seeds_note: bool = Field(True, description="say 'one seed' on comparisons with fewer than three seeds")
+
+
+class Config(Section):
+    """The whole configuration after merging schema, papers, scale and the user's file."""
+
+    scale: Scale = Field("demo", description="size of everything; see config/scales/")
+    papers: list[Paper] = Field(["inters", "udapdr", "limrank"], min_length=1, description="papers to reproduce")
+    seeds: list[int] = Field([13], min_length=1, description="training and sampling seeds")
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected", description="what the paper describes, or what the released code does"
+    )
+    faults: list[str] = Field([], description="faults of the released code switched on one by one (B1 ... L13)")
+    canary_data: Literal["train_locally", "evaluate_only"] = Field(
+        "train_locally", description="whether data that carries a canary may train models that stay on this machine"
+    )
+    accept_terms: list[Literal["gemma"]] = Field([], description="model terms that the user accepts")
+    hardware: Hardware = Hardware()
+    splits: Splits = Splits()
+    collections: dict[str, CollectionConfig] = Field({}, description="collections of this scale by id")
+    models: dict[str, ModelConfig] = Field({}, description="models of this scale by id")
+    retrieval: Retrieval = Retrieval()
+    evaluation: Evaluation = Evaluation()
+    leakage: Leakage = Leakage()
+    report: Report = Report()
+    inters: Inters = Inters()
+    udapdr: Udapdr = Udapdr()
+    limrank: Limrank = Limrank()

@@ -1,0 +1,204 @@
+"""Configuration of UDAPDR's part: writers, synthesis, filter, rerankers, distillation, systems that are compared."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from searchtune.config.base import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Strategy = Literal["guided", "vanilla", "retrieve", "design", "write"]
+Retriever = Literal["bm25", "late"]
+Precision = Literal["float32", "bfloat16"]
+OURS = "ours: UDAPDR does not give it"
+
+
+class Sampling(Section):
+    """How a model draws its answers."""
+
+    max_tokens: Count = Field(32, description="new tokens (count; released code)")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy (released code: 0.0 strong, 1.0 cheap model)")
+    top_p: Rate = Field(1.0, description="nucleus (released code: 0.95 for the cheap model)")
+
+
+class Cleaning(Section):
+    """Which written questions are kept; words of the released filter (speaker, author ...) always drop one."""
+
+    min_words: Count = Field(3, description=f"shortest question (words; {OURS})")
+    max_words: Count = Field(30, description=f"longest question (words; {OURS})")
+    min_latin_share: Share = Field(0.6, description=f"least share of ASCII letters, a check for English ({OURS})")
+    need_question_mark: bool = Field(False, description=f"drop what does not end in a question mark ({OURS})")
+
+
+class SeedStage(Section):
+    """Stage 1: questions by the strong model."""
+
+    n_passages: Count = Field(20, description="X, passages sampled (count; released example: 20)")
+    strategies: list[Strategy] = Field(["guided", "vanilla", "retrieve", "design", "write"], min_length=1,
+                                       description="prompting strategies, in the paper's order")
+    passage_words: Count = Field(192, description="cut of a passage (words; released code)")
+    sampling: Sampling = Sampling()
+
+
+class PromptStage(Section):
+    """Stage 2: corpus-adapted prompts."""
+
+    count: Count = Field(5, description="Y, prompts and rerankers (count; paper: 1, 5, 10)")
+    demonstrations: Count = Field(3, description="demonstrations a prompt (count; paper)")
+    passage_words: Count = Field(192, description="cut of a demonstration's passage (words; released code)")
+    max_overlap: Share = Field(0.7, description=f"word overlap above which good and bad question are one ({OURS})")
+    min_grounding: Share = Field(0.0, description="least share of a good question's content words that its passage "
+                                 f"must hold ({OURS}; 0 switches the check off)")
+
+
+class ScaleUpStage(Section):
+    """Stage 3: queries by the cheap model."""
+
+    per_prompt: Count = Field(20000, description="Z, queries a prompt (count; paper: 100,000 in all)")
+    passage_words: Count = Field(256, description="cut of a passage (words; released code)")
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95)
+    template: Literal["good_and_bad", "good_only", "instruction"] = Field(
+        "good_and_bad", description="form of the corpus-adapted prompt (paper: good and bad questions)")
+
+
+class Parts(Section):
+    """Shares of the kept queries, by source passage; the rest is held out."""
+
+    train: Share = Field(0.45, description=f"queries that train rerankers (share; {OURS})")
+    label: Share = Field(0.45, description=f"queries that rerankers label for the student (share; {OURS})")
+
+    @model_validator(mode="after")
+    def _leave_some_out(self) -> "Parts":
+        if self.train + self.label >= 1 or min(self.train, self.label) == 0:
+            raise ValueError("train and label must both be above 0 and leave a share of queries held out")
+        return self
+
+
+class FilterStage(Section):
+    """Round-trip filter."""
+
+    retrievers: list[Retriever] = Field(["late"], min_length=1, description="who must find the source passage (paper: "
+                                        "zero-shot ColBERTv2)")
+    require: Literal["all", "any"] = Field("all", description="all retrievers must find it, or any")
+    k: Count = Field(20, description="ranks that count as found (count; paper: 20)")
+    depth: Count = Field(100, description="candidates kept per query (count; released code)")
+    candidates: Literal["bm25", "late", "fused"] = Field(
+        "late", description="whose list gives negatives and tuples; fused = reciprocal ranks of all retrievers")
+    shares: Parts = Parts()
+
+    @model_validator(mode="after")
+    def _candidates_come_from_a_retriever(self) -> "FilterStage":
+        if self.candidates != "fused" and self.candidates not in self.retrievers:
+            raise ValueError(f"candidates {self.candidates!r} is not among retrievers {self.retrievers}")
+        if self.k > self.depth:
+            raise ValueError(f"k = {self.k} is deeper than the {self.depth} candidates kept")
+        return self
+
+
+class Negatives(Section):
+    """Which candidates are negatives of a reranker's training query."""
+
+    policy: Literal["top", "random", "spread"] = Field("random", description="best ranked, drawn, or every n-th")
+    count: Count = Field(99, description="negatives a query (count; released code: 99)")
+    depth: Count = Field(100, description="candidates they come from (count; released code)")
+
+
+class Reranker(Section):
+    """Cross-encoders."""
+
+    model: str = Field("deberta-v3-large", description="start (id of a model)")
+    head: Literal["cls", "interaction"] = Field(
+        "cls", description="linear unit on [CLS] (paper), or token interaction, which needs far less data (ours)")
+    loss: Literal["pointwise", "listwise"] = Field("pointwise", description="cross-entropy of pairs (paper), or lists")
+    negatives: Negatives = Negatives()
+    lr: Rate = Field(5e-6, description="peak learning rate (paper, for DeBERTa-v3-large; a MiniLM start on few "
+                     "queries needs about 1e-4)")
+    epochs: Count = Field(1, description="passes over the queries (paper: 1)")
+    batch_size: Count = Field(32, description="pairs an optimiser step (count; paper)")
+    warmup_ratio: Share = Field(0.1, description="share of optimiser steps that warm up (paper: linear)")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW (released code: Adam without)")
+    max_grad_norm: float = Field(1.0, gt=0, description=f"gradient norm above which it is clipped ({OURS})")
+    dropout: Share = Field(0.1, description="dropout (paper)")
+    max_length: int = Field(384, ge=16, description="query and passage together (tokens; released code)")
+    score_batch_size: Count = Field(32, description="pairs scored at once (count)")
+    held_depth: Count = Field(20, description=f"candidates of an unseen query for the sign of life (count; {OURS})")
+    held_queries: Count = Field(500, description=f"unseen queries for the sign of life, at most (count; {OURS})")
+
+
+class Teachers(Section):
+    """Labelling for distillation."""
+
+    combine: Literal["mean", "mixed", "sequential"] = Field(
+        "mean", description="mean of all rerankers, or each query's own one, mixed or one after the other (released)")
+    nway: int = Field(16, ge=2, description="passages a tuple (count; released code)")
+    windows: Count = Field(6, description="tuples a query (count; released code)")
+    n_tuples: Count = Field(100000, description="tuples in all, at most (count; paper: 1K, 10K, 100K)")
+    depth: Count = Field(100, description="candidates that tuples come from (count; released code)")
+
+
+class Student(Section):
+    """The late-interaction retriever."""
+
+    dim: Count = Field(128, description="dimensions of a token vector (ColBERTv2)")
+    query_length: int = Field(32, ge=4, le=512, description="longest query (tokens; ColBERTv2)")
+    passage_length: int = Field(300, ge=8, le=512, description="longest passage (tokens; released code)")
+    skip_punctuation: bool = Field(True, description="punctuation of passages does not count (ColBERT)")
+    keep_special: bool = Field(True, description="[CLS] and [SEP] count (ColBERT)")
+    projection_seed: int = Field(0, ge=0, description="seed of the orthonormal start of the projection")
+    lr: Rate = Field(1e-5, description="peak learning rate (paper)")
+    schedule: Literal["constant", "linear"] = Field("constant", description="rate after warm-up (released: constant)")
+    warmup_ratio: Share = Field(0.0, description="share of steps that warm up")
+    epochs: Count = Field(1, description="passes over the tuples (paper: 1)")
+    batch_size: Count = Field(32, description="tuples a step (count; paper)")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW (released code)")
+    max_grad_norm: float = Field(2.0, gt=0, description="gradient norm above which it is clipped (released code)")
+    dropout: Share = Field(0.1, description="dropout (BERT's own)")
+    freeze_layers: int = Field(0, ge=0, description=f"layers, with the embeddings, that do not learn (count; {OURS})")
+    student_temperature: float = Field(1.0, gt=0, description="divides MaxSim scores in the loss (released code: 1)")
+    teacher_temperature: float = Field(1.0, gt=0, description="divides teacher scores in the loss (released code: 1)")
+
+
+class Latency(Section):
+    """Time per query."""
+
+    depths: list[Count] = Field([20, 100, 1000], min_length=1, description="reranking depths (paper: 20, 100, 1000)")
+    batch_size: int = Field(32, ge=2, description="batch of the batched rows (count)")
+    n_queries: int = Field(100, ge=2, description="queries timed for fast systems (count)")
+    n_reranked: int = Field(20, ge=2, description="queries timed for reranking (count)")
+    warm_up: int = Field(3, ge=1, description="queries run before the clock starts (count)")
+
+
+class Udapdr(Section):
+    """UDAPDR: adapt a late-interaction retriever to a corpus without human queries."""
+
+    target: str = Field("amazon", description="collection that the student is adapted to and scored on")
+    off_domain: str = Field("new_wiki", description="collection of the off-domain student: same recipe, other corpus")
+    strong_model: str = Field("inters/full", description="writer of stage 1: id of a model, or inters/<variant>")
+    cheap_model: str = Field("inters/full", description="writer of stage 3: id of a model, or inters/<variant>")
+    max_model_len: int = Field(2048, ge=64, description="longest prompt with its answer (tokens)")
+    encoder: str = Field("minilm-l6", description="start of the student, and the zero-shot late interaction")
+    precision: Precision = Field("bfloat16", description="matrix products of training and scoring")
+    encode_batch_size: Count = Field(32, description="passages encoded at once (count)")
+    seed: SeedStage = SeedStage()
+    prompts: PromptStage = PromptStage()
+    scale_up: ScaleUpStage = ScaleUpStage()
+    cleaning: Cleaning = Cleaning()
+    filter: FilterStage = FilterStage()
+    reranker: Reranker = Reranker()
+    teachers: Teachers = Teachers()
+    student: Student = Student()
+    rerank_depth: Count = Field(20, description="BM25 passages reranked for the quality table (count; released: 20)")
+    latency: Latency = Latency()
+
+    @model_validator(mode="after")
+    def _enough_passages_for_the_prompts(self) -> "Udapdr":
+        needed = self.prompts.count * self.prompts.demonstrations
+        if self.seed.n_passages < needed:
+            raise ValueError(f"udapdr.seed.n_passages (X) is {self.seed.n_passages}, but {self.prompts.count} prompts "
+                             f"(Y) of {self.prompts.demonstrations} demonstrations need {needed} passages: no passage "
+                             "serves twice. Raise X or lower udapdr.prompts.count")
+        if self.target == self.off_domain:
+            raise ValueError(f"udapdr.off_domain is the target {self.target!r} itself; name another collection")
+        return self

@@ -1,0 +1,196 @@
+"""Reading, writing and hashing files: atomic, deterministic, compressed where the name ends in .gz."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from searchtune.errors import DataError
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hex SHA-256 of ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file itself, or all files of a folder in sorted order, but for the stamp that Snakemake puts there."""
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp")
+
+
+def sha256_tree(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's sorted (relative name, content hash) lines."""
+    path = Path(path)
+    if path.is_file():
+        return sha256_file(path)
+    lines = [f"{p.relative_to(path).as_posix()}\t{sha256_file(p)}\n" for p in files_of(path)]
+    return sha256_bytes("".join(lines).encode())
+
+
+def stable_hash(value: Any, length: int = 16) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of ``value`` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return sha256_bytes(text.encode())[:length]
+
+
+def fsync_path(path: Path) -> None:
+    """Flush a file, or every file of a folder, to disk."""
+    for item in files_of(path):
+        fd = os.open(item, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Flush ``temporary`` (file or folder) and rename it to ``final``, replacing what stood there."""
+    fsync_path(temporary)
+    if final.is_dir():
+        remove(final)
+    os.replace(temporary, final)
+
+
+@contextlib.contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``final``; rename it on success, remove it on failure."""
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # the ending stays last, so that writers that look at it (.gz) still work
+    temporary = final.with_name(f".tmp-{os.getpid()}-{final.name}")
+    try:
+        yield temporary
+        publish(temporary, final)
+    finally:
+        if temporary.exists():
+            remove(temporary)
+
+
+def _encode(path: Path, text: str) -> bytes:
+    if path.name.endswith(".gz"):
+        buffer = io.BytesIO()
+        # mtime 0 and no file name: the same text gives the same bytes
+        with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as handle:
+            handle.write(text.encode())
+        return buffer.getvalue()
+    return text.encode()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically (gzip where the name ends in .gz)."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_encode(path, text))
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text (gzip where the name ends in .gz)."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.name.endswith(".gz") else data).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DataError(f"{path} cannot be read as text ({error}); delete it and run again to rebuild it") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: two-space indent, UTF-8, keys in the given order."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a broken one is a DataError that names it."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> int:
+    """Write one JSON object a line, atomically; return the number of rows."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    write_text(path, "".join(lines))
+    return len(lines)
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Read a JSONL file; a line that is not a JSON object is a DataError that names file and line."""
+    return list(iter_jsonl(path))
+
+
+def iter_jsonl(path: Path) -> Iterator[dict]:
+    """Yield the objects of a JSONL file one by one, without holding the file in memory."""
+    path = Path(path)
+    opener = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is not valid JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+            yield row
+
+
+def format_cell(value: Any) -> str:
+    """Format a table cell: floats in six significant digits, None as an empty cell, no tabs or newlines."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(str(value).split())
+
+
+def write_tsv(path: Path, columns: list[str], rows: Iterable[dict]) -> int:
+    """Write a table with a header line; a row with a key outside ``columns`` is a DataError."""
+    lines = ["\t".join(columns)]
+    for row in rows:
+        if extra := set(row) - set(columns):
+            raise DataError(f"{path}: row has columns {sorted(extra)} that are not in {columns}")
+        lines.append("\t".join(format_cell(row.get(column)) for column in columns))
+    write_text(path, "\n".join(lines) + "\n")
+    return len(lines) - 1
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Read a table with a header line as dictionaries of strings; no quoting rules apply."""
+    lines = read_text(path).splitlines()
+    if not lines:
+        raise DataError(f"{path} is empty; expected a header line")
+    header = lines[0].split("\t")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise DataError(f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}")
+        rows.append(dict(zip(header, cells, strict=True)))
+    return rows

@@ -1,0 +1,75 @@
+"""One interface to language models, whatever runs them: texts from prompts, and log-probabilities of texts.
+
+Prompts are the whole text that the model reads (see searchtune.prompts.chat). The back ends ``vllm`` and
+``transformers`` read a model folder and give the same answers at temperature 0; ``openai`` asks an endpoint
+described by the folder's ``endpoint.json``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from searchtune.errors import ConfigError, nearest
+from searchtune.llm.base import (
+    Completion,
+    Engine,
+    Sampling,
+    Scored,
+    check_fit,
+    check_model_dir,
+    per_prompt,
+    revision_of,
+)
+
+__all__ = [
+    "BACKENDS",
+    "Completion",
+    "Engine",
+    "Sampling",
+    "Scored",
+    "check_fit",
+    "check_model_dir",
+    "open_engine",
+    "per_prompt",
+    "revision_of",
+]
+
+BACKENDS = ("openai", "transformers", "vllm")
+
+
+def open_engine(
+    model_dir: Path | str,
+    backend: str,
+    *,
+    dtype: str = "bfloat16",
+    max_model_len: int = 2048,
+    threads: int = 2,
+    seed: int = 0,
+    adapter: Path | str | None = None,
+    **options: Any,
+) -> Engine:
+    """Load a model folder (with a LoRA ``adapter`` folder on top) into a back end.
+
+    ``options`` go to the back end: vllm: max_num_seqs, kv_cache_gib, tensor_parallel; transformers: batch_size,
+    batch_tokens; openai: workers. Raises ConfigError for an unknown back end, ModelError for an unusable folder.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown LLM back end {backend!r}{nearest(backend, BACKENDS)}")
+    folder = check_model_dir(Path(model_dir), endpoint=backend == "openai")
+    common: dict[str, Any] = {
+        "dtype": dtype,
+        "max_model_len": max_model_len,
+        "threads": threads,
+        "seed": seed,
+        "adapter": Path(adapter) if adapter else None,
+    } | options
+    if backend == "vllm":
+        from searchtune.llm.vllm_engine import VllmEngine
+
+        return VllmEngine(folder, **common)
+    if backend == "transformers":
+        from searchtune.llm.transformers_engine import TransformersEngine
+
+        return TransformersEngine(folder, **common)
+    from searchtune.llm.openai_engine import OpenAIEngine
+
+    return OpenAIEngine(folder, **common)

@@ -1,0 +1,68 @@
+"""Titles and captions of the figures, shared by the report and by its text alternatives."""
+
+from searchtune.errors import DataError
+
+# (paper, figure) -> title, caption; a figure's file may carry a suffix (collection, depth) after the name
+_CAPTIONS = {
+    ("inters", "categories"): (
+        "Untuned against tuned, by category",
+        "Mean over the tasks of a category. Best baseline: for each test set the best of the systems without a "
+        "language model (BM25, majority, copy). Intervals take test sets as independent.",
+    ),
+    ("inters", "tasks"): ("Every test set", "Main metric of each test set. Baseline: no language model."),
+    ("inters", "data_volume"): (
+        "Score by amount of tuning data",
+        "Mean over the tasks of a category, tuned on a share of the data.",
+    ),
+    ("inters", "loss"): ("Loss during tuning", "Training batches, and examples held out from training."),
+    ("inters", "round_trip"): (
+        "Whether written queries find their passage",
+        "Each model writes a query for a passage; BM25 then looks for that passage. Copying words also scores high.",
+    ),
+    ("udapdr", "quality"): (
+        "Ranking quality",
+        "Blue: the student adapted to the collection. Green: BM25's passages reranked.",
+    ),
+    ("udapdr", "quality_latency"): (
+        "Quality against time",
+        "Up is better, left is faster. Times are of this machine, one query at a time.",
+    ),
+    ("udapdr", "synthesis"): ("Synthetic queries, stage by stage", "Share in brackets: what a stage let through."),
+    ("limrank", "rerank"): (
+        "Reranking BM25's top passages",
+        "Blue: tuned on the synthesised examples. Red: the same model before tuning.",
+    ),
+    ("limrank", "followir"): (
+        "Following a changed instruction",
+        "Right of 0: passages that the new instruction rules out moved down.",
+    ),
+    ("limrank", "synthesis"): ("Synthesised examples, stage by stage", "Share in brackets: what a stage let through."),
+}
+# the figure that opens each paper's part of the report
+OPENING = {"inters": "categories", "udapdr": "quality", "limrank": "rerank"}
+
+# the table that it is drawn from
+OPENING_TABLE = {"inters": "in_domain", "udapdr": "quality", "limrank": "rerank"}
+
+
+def figure_of(paper: str, stem: str) -> str:
+    """Return the figure that a file belongs to (``quality_latency_amazon`` -> ``quality_latency``)."""
+    names = sorted((name for owner, name in _CAPTIONS if owner == paper), key=len, reverse=True)
+    for name in names:
+        if stem == name or stem.startswith(f"{name}_"):
+            return name
+    raise DataError(f"figure {stem!r} of {paper} has no caption; figures with one: {', '.join(sorted(names))}")
+
+
+def order_of(paper: str, stem: str) -> tuple[int, str]:
+    """Return a sort key: figures in the order of their captions."""
+    names = [name for owner, name in _CAPTIONS if owner == paper]
+    return names.index(figure_of(paper, stem)), stem
+
+
+def caption_of(paper: str, stem: str) -> tuple[str, str]:
+    """Return (title, caption) of a figure file; the suffix of the file goes into the title."""
+    name = figure_of(paper, stem)
+    title, caption = _CAPTIONS[(paper, name)]
+    suffix = stem.removeprefix(name).strip("_").replace("_", " ")
+    return (f"{title}: {suffix}" if suffix else title), caption

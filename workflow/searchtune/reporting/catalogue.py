@@ -1,0 +1,172 @@
+"""The tables that the report knows: their columns, titles and the way they are read.
+
+One entry a table. The columns of the main tables are fixed by the project's contract; a table with
+another header is a DataError that names the file and the column, before anything is drawn.
+"""
+
+from dataclasses import dataclass
+
+from searchtune.errors import ConfigError, nearest
+
+PAPERS = {"inters": "INTERS", "udapdr": "UDAPDR", "limrank": "LimRank"}
+# metrics of which less is better; of all others more is better
+LESS_IS_BETTER = frozenset({"loss", "dev_loss", "p50_ms", "p95_ms"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the report knows about one table.
+
+    ``group``: columns whose equal values make rows comparable (best of each group may be bold);
+    ``system``: the column that names what is compared; ``wide``: columns that become the columns of
+    the short form (empty: long form only); ``main``: shown in full in the report, not folded away.
+    """
+
+    paper: str
+    name: str
+    title: str
+    caption: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    system: str = "system"
+    wide: tuple[str, ...] = ()
+    main: bool = True
+
+    @property
+    def file(self) -> str:
+        """File name below ``<results>/<paper>/tables``."""
+        return f"{self.name}.tsv"
+
+
+_SCORE = ("metric", "value", "ci_low", "ci_high", "n")
+_SIGNS = ("sign", "value", "threshold", "passed", "note")
+_FAILURES = ("step", "calls", "failed", "share")
+
+_TABLES = (
+    Table(
+        "inters",
+        "in_domain",
+        "Every task, untuned and tuned",
+        "Score of every system on every test set, with its 95% interval over test examples. The p-value is of a "
+        "paired test against the system named under baseline.",
+        ("system", "base_model", "tuned", "category", "task", "dataset", *_SCORE, "baseline", "p_value"),
+        group=("category", "task", "dataset", "metric"),
+        wide=("system",),
+    ),
+    Table(
+        "inters",
+        "ablation_data_volume",
+        "How much tuning data is needed",
+        "Score by the share of the tuning data that was used; the test prompts are the same.",
+        ("fraction", "train_tokens", "category", "task", *_SCORE),
+        group=("category", "task", "metric"),
+        system="fraction",
+        wide=("fraction",),
+    ),
+    Table(
+        "inters",
+        "round_trip",
+        "Round trip of written queries",
+        "How often BM25 finds the source passage with the query that a model wrote for it. High values can also "
+        "come from copied words.",
+        ("system", "collection", *_SCORE),
+        ("p_value", "baseline"),
+        group=("collection", "metric"),
+        wide=("collection", "metric"),
+    ),
+    Table(
+        "inters",
+        "loss",
+        "Loss of the tuning run",
+        "Training and held-out loss by step.",
+        ("split", "step", "tokens", "loss"),
+        main=False,
+    ),
+    Table(
+        "udapdr",
+        "quality",
+        "Ranking quality",
+        "Every system on the human test queries of each target collection, none of which trained anything.",
+        ("collection", "system", *_SCORE, "p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked"),
+        ("note",),
+        group=("collection", "metric"),
+        wide=("collection", "metric"),
+    ),
+    Table(
+        "udapdr",
+        "latency",
+        "Time per query",
+        "Median and 95th percentile of the time from query text to ranked list on this machine.",
+        ("system", "depth", "batch", "p50_ms", "p95_ms", "n"),
+    ),
+    Table(
+        "udapdr",
+        "synthesis",
+        "Synthetic queries, stage by stage",
+        "What went into each stage and what came out.",
+        ("stage", "strategy", "prompt", "in", "out"),
+        ("keep_rate",),
+    ),
+    Table(
+        "udapdr",
+        "filter",
+        "Round-trip filter",
+        "Share of queries whose own passage is found, by retriever and depth k.",
+        ("retriever", "group", "name", "k", "n", "passed", "rate"),
+        main=False,
+    ),
+    Table(
+        "limrank",
+        "rerank",
+        "Reranking quality",
+        "BM25's top passages reranked. Tie share: pairs of candidates that a system scored alike.",
+        ("collection", "system", "mode", "depth", *_SCORE, "tie_share", "p_vs_bm25", "p_vs_untuned"),
+        group=("collection", "depth", "metric"),
+        wide=("collection", "metric"),
+    ),
+    Table(
+        "limrank",
+        "followir",
+        "Following a changed instruction",
+        "p-MRR: how far a system moves passages that a narrowed instruction makes irrelevant "
+        "(−100 to 100, above 0 is right).",
+        ("collection", "system", "mode", "depth", *_SCORE),
+        ("tie_share", "p_vs_bm25", "p_vs_untuned"),
+        group=("collection", "depth", "metric"),
+        wide=("collection", "metric"),
+    ),
+    Table(
+        "limrank",
+        "synthesis",
+        "Synthesised examples, stage by stage",
+        "What went into each stage and what came out.",
+        ("stage", "strategy", "prompt", "in", "out"),
+        ("keep_rate",),
+    ),
+    *(
+        Table(
+            paper, "signs", "Signs of life", "Checks that a run which learned nothing would fail.", _SIGNS, main=False
+        )
+        for paper in PAPERS
+    ),
+    *(
+        Table(
+            paper,
+            "parse_failures",
+            "Answers that could not be parsed",
+            "Counted, never scored in silence.",
+            _FAILURES,
+            main=False,
+        )
+        for paper in PAPERS
+    ),
+)
+TABLES = {(table.paper, table.name): table for table in _TABLES}
+
+
+def tables_of(paper: str) -> list[Table]:
+    """Return the known tables of a paper in the order of the report."""
+    if paper not in PAPERS:
+        raise ConfigError(f"unknown paper {paper!r}{nearest(paper, PAPERS)}")
+    return [table for table in _TABLES if table.paper == paper]

@@ -1,0 +1,252 @@
+"""Stage ``rerank.reasoning``: pointwise reranking by the probability of true, after reasoning or without.
+
+One job loads one model and reranks every collection, the instruction set and the held-out synthetic pairs with it, in
+each mode asked for. What all pairs of a query share (instruction, query) comes first in the prompt, and the pairs of a
+query are asked for together, so that a back end with prefix caching reads it once.
+
+Faults of the released code, each a switch (``faults``; facts about the released code):
+``L1`` depth 10 whatever was asked for; ``L7`` documents are sorted by score and then paired with the unsorted scores;
+``L8`` excluded ids are reranked too; ``L11`` ties in the order in which pairs happened to be scored;
+``L14`` (our number) a reasoning that did not end within its budget scores 0.5 in silence.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from searchtune.collections.beir import Collection
+from searchtune.collections.trec import Ranking, read_run, write_run
+from searchtune.errors import DataError
+from searchtune.files import write_json, write_jsonl, write_tsv
+from searchtune.llm.calls import count_calls
+from searchtune.llm.engine import Engine, open_engine
+from searchtune.prompts.budget import count_tokens, fit_tokens, load_tokenizer
+from searchtune.prompts.templates import load_templates, render
+from searchtune.reranking.verdicts import Asking, Mode, Verdict, ask, count_verdicts
+from searchtune.stage import Job
+
+RELEASED_DEPTH = 10
+COUNTS_COLUMNS = [
+    "collection",
+    "mode",
+    "depth",
+    "queries",
+    "pairs",
+    "passages_cut",
+    "queries_cut",
+    "forced",
+    "empty",
+    "saturated",
+    "fallback",
+    "tie_share",
+    "median_reasoning_tokens",
+    "prompt_tokens",
+    "completion_tokens",
+]
+
+
+@dataclass
+class Task:
+    """One set to rerank: queries (text with instruction), candidates in first-stage order, passage texts."""
+
+    name: str
+    queries: dict[str, str]
+    candidates: dict[str, list[str]]
+    passages: dict[str, str]
+
+
+@dataclass
+class Reranker:
+    """A loaded model with its prompt template and parameters."""
+
+    engine: Engine
+    template: str
+    tokenizer: Any
+    params: dict[str, Any]
+    work: Path
+    log: Any
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stage function. Inputs: model, prompts (rerank.yaml), collections, runs (aligned lists); optional: instructions
+    (folder), heldout (folder of held-out synthetic pairs). Output: reranked, a folder of <mode>/<set>.run.gz with raw
+    scores, calls/, counts.tsv and manifest.json."""
+    params = job.params
+    tasks = tasks_of(job)
+    engine = open_engine(
+        job.inputs["model"],
+        params["backend"],
+        dtype=params["dtype"],
+        threads=job.threads,
+        max_model_len=params["max_model_len"],
+        seed=params["sample_seed"],
+    )
+    template = load_templates(job.inputs["prompts"])["rerank"][params["prompt"]].prompt
+    reranker = Reranker(engine, template, load_tokenizer(job.inputs["model"]), params, job.work, job.log)
+    folder = job.outputs["reranked"]
+    rows = [rerank(reranker, task, mode, folder) for mode in params["modes"] for task in tasks]
+    write_tsv(folder / "counts.tsv", COUNTS_COLUMNS, rows)
+    write_json(
+        folder / "manifest.json",
+        {
+            "system": params["system"],
+            "modes": params["modes"],
+            "train_seed": params["train_seed"],
+            "model": engine.model,
+            "revision": engine.revision,
+            "sets": [t.name for t in tasks],
+            "faults": params["faults"],
+        },
+    )
+    return {
+        key: sum(row[key] for row in rows)
+        for key in ("pairs", "passages_cut", "forced", "empty", "fallback", "prompt_tokens", "completion_tokens")
+    }
+
+
+def tasks_of(job: Job) -> list[Task]:
+    """Return every set that the job names, collections first."""
+    params = job.params
+    depth = RELEASED_DEPTH if "L1" in params["faults"] else params["depth"]
+    tasks = []
+    for folder, run_path in zip(_list(job.inputs["collections"]), _list(job.inputs["runs"]), strict=True):
+        collection = Collection.load(folder)
+        chosen = sample_queries(collection, params["n_queries"], params["sample_seed"])
+        tasks.append(task_of(folder.name, collection, read_run(run_path), chosen, depth, "L8" in params["faults"]))
+    if "instructions" in job.inputs:
+        folder = job.inputs["instructions"]
+        collection = Collection.load(folder)
+        tasks.append(
+            task_of("instructions", collection, read_run(folder / "candidates.run.gz"), list(collection.queries), depth)
+        )
+    if "heldout" in job.inputs:
+        collection = Collection.load(job.inputs["heldout"])
+        tasks.append(
+            task_of(
+                "heldout",
+                collection,
+                read_run(job.inputs["heldout"] / "by-id.run.gz"),
+                list(collection.queries),
+                params["depth"],
+            )
+        )
+    return tasks
+
+
+def _list(paths: Path | list[Path]) -> list[Path]:
+    return paths if isinstance(paths, list) else [paths]
+
+
+def sample_queries(collection: Collection, n: int | None, seed: int) -> list[str]:
+    """Return ``n`` test queries that have a judgement (None: all), the same for every system, in id order."""
+    usable = sorted(i for i in collection.queries_of("test") if collection.qrels.get(i))
+    if n is not None and len(usable) < n:
+        raise DataError(
+            f"{n} queries were asked for, {collection.manifest.get('id', 'the collection')!r} has "
+            f"{len(usable)} judged test queries; lower limrank.rerank.n_queries"
+        )
+    return usable if n is None else sorted(Random(seed).sample(usable, n))
+
+
+def task_of(
+    name: str,
+    collection: Collection,
+    first_stage: dict[str, Ranking],
+    queries: Iterable[str],
+    depth: int,
+    keep_excluded: bool = False,
+) -> Task:
+    """Return the task of some queries at a depth; excluded ids are taken out before the cut. DataError for a query
+    that the first stage lacks."""
+    candidates = {}
+    for query in queries:
+        if query not in first_stage:
+            raise DataError(f"{name}: the first-stage run lacks query {query!r}; run retrieval on all test queries")
+        out = set() if keep_excluded else collection.excluded.get(query, set())
+        candidates[query] = [d for d, _ in first_stage[query] if d not in out][:depth]
+    texts = {q: f"{collection.queries[q].text} {collection.queries[q].instruction}".strip() for q in candidates}
+    return Task(name, texts, candidates, {d: collection.passage_text(d) for ds in candidates.values() for d in ds})
+
+
+def rerank(reranker: Reranker, task: Task, mode: Mode, folder: Path) -> dict[str, Any]:
+    """Rerank one set in one mode, write its run and calls, and return its row of counts."""
+    params = reranker.params
+    prompts, cuts = build_prompts(reranker, task)
+    asking = Asking(mode, params["max_reasoning_tokens"], params["form"], 0.0, params["sample_seed"], params["block"])
+    verdicts, calls = ask(reranker.engine, prompts, asking, reranker.work, f"{mode}/{task.name}", reranker.log)
+    scores, fallback = scores_of(verdicts, params["faults"])
+    run = {query: {d: scores[f"{query}\t{d}"] for d in documents} for query, documents in task.candidates.items()}
+    ranked, previous = apply_order_faults(run, task.candidates, params["faults"])
+    ties = write_run(folder / mode / f"{task.name}.run.gz", ranked, f"{params['system']}-{mode}", previous)
+    write_jsonl(folder / "calls" / f"{mode}-{task.name}.jsonl.gz", calls)
+    lengths = sorted(v.n_reasoning for v in verdicts)
+    totals = count_calls(calls)
+    return {
+        "collection": task.name,
+        "mode": mode,
+        "depth": max(map(len, task.candidates.values())),
+        "queries": len(task.candidates),
+        **count_verdicts(verdicts),
+        **cuts,
+        "fallback": fallback,
+        "tie_share": ties,
+        "median_reasoning_tokens": lengths[len(lengths) // 2],
+        "prompt_tokens": totals["prompt_tokens"],
+        "completion_tokens": totals["completion_tokens"],
+    }
+
+
+def build_prompts(reranker: Reranker, task: Task) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Return (pair id, prompt) for all pairs, grouped by query, and how many passages and queries were cut."""
+    params = reranker.params
+    passages = {
+        d: fit_tokens(reranker.tokenizer, text, params["max_passage_tokens"]) for d, text in task.passages.items()
+    }
+    queries = {q: fit_tokens(reranker.tokenizer, text, params["max_query_tokens"]) for q, text in task.queries.items()}
+    prompts = [
+        (f"{query}\t{d}", render(reranker.template, {"query": queries[query], "passage": passages[d]}, "rerank"))
+        for query, documents in task.candidates.items()
+        for d in documents
+    ]
+    cut = {
+        d for d, text in task.passages.items() if count_tokens(reranker.tokenizer, text) > params["max_passage_tokens"]
+    }
+    return prompts, {
+        "passages_cut": sum(d in cut for ds in task.candidates.values() for d in ds),
+        "queries_cut": sum(queries[q] != text for q, text in task.queries.items()),
+    }
+
+
+def scores_of(verdicts: list[Verdict], faults: Iterable[str]) -> tuple[dict[str, float], int]:
+    """Return pair id -> log-odds of true, and the number of silent fallbacks.
+
+    Log-odds order pairs as P(true) does but do not saturate: two probabilities of 1.0 in double precision would be a
+    tie that the model did not make. ``L14`` gives forced answers 0, the log-odds of 0.5.
+    """
+    silent = "L14" in set(faults)
+    if silent:
+        verdicts = [replace(v, margin=0.0) if v.forced else v for v in verdicts]
+    return {v.id: v.margin for v in verdicts}, sum(v.forced for v in verdicts) if silent else 0
+
+
+def pair_unsorted(run: dict[str, float]) -> dict[str, float]:
+    """Pair documents sorted by score with the scores in their old order (fault ``L7``)."""
+    by_score = sorted(run, key=lambda d: -run[d])
+    return dict(zip(by_score, run.values(), strict=True))
+
+
+def apply_order_faults(
+    run: dict[str, dict[str, float]], candidates: dict[str, list[str]], faults: Iterable[str]
+) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
+    """Return the run and the ranking that breaks its ties; faults ``L7`` and ``L11`` change one or the other.
+
+    The tie rule is previous rank, then id. Under ``L11`` ties fall as the scores happen to lie in memory: here in
+    the order of the passage ids, whatever the first stage said.
+    """
+    active = set(faults)
+    if "L7" in active:
+        run = {query: pair_unsorted(scores) for query, scores in run.items()}
+    previous = {query: sorted(ds) for query, ds in candidates.items()} if "L11" in active else candidates
+    return run, previous

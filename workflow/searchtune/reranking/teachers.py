@@ -1,0 +1,103 @@
+"""Stage ``score.teachers``: n-way tuples (source passage and candidates) with the rerankers' scores.
+
+UDAPDR (arXiv 2303.00807), section 3.4. The released code scores in training mode (fault U5), loses
+every query whose source stands at rank 1 (fault U3) and lists the source twice in its own window (U4).
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from searchtune.collections.beir import Collection
+from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.files import write_jsonl
+from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
+from searchtune.stage import Job
+from searchtune.synthesis.udapdr_filter import Synthetic, load_filtered, released_tuple_queries
+
+COMBINE = ("mean", "mixed", "sequential")
+
+
+def tuple_windows(candidates: Sequence[str], source: str, nway: int, windows: int, depth: int) -> list[list[str]]:
+    """Return up to ``windows`` lists of ``nway`` passage ids, each with the source first.
+
+    With several windows, consecutive stretches of the ranking, as released; with one, half of its
+    places go to the best ranked candidates and half to ranks spread evenly over the rest of
+    ``depth``, so that a short list still shows the student easy passages. Incomplete windows are dropped.
+    """
+    pool = [c for c in candidates[:depth] if c != source]
+    size = nway - 1
+    if windows == 1:
+        near = pool[:(size + 1) // 2]
+        rest, wanted = pool[len(near):], size - len(near)
+        if len(rest) < wanted:
+            return []
+        return [[source, *near, *(rest[i * len(rest) // wanted] for i in range(wanted))]]
+    starts = range(0, min(windows * size, len(pool) - size + 1), size)
+    return [[source, *pool[start:start + size]] for start in starts]
+
+
+def combine(scores: Sequence[Sequence[float]], how: str, own: int) -> tuple[list[float], int]:
+    """Return (scores of one tuple, training phase).
+
+    ``scores`` has one list a teacher. ``mean``: their mean. ``mixed`` and ``sequential``: those of
+    the teacher of the query's own prompt (position ``own``); sequential training goes teacher by teacher.
+    """
+    if how == "mean":
+        return mean_scores(scores), 0
+    if how not in COMBINE:
+        raise ConfigError(f"udapdr.teachers.combine {how!r} is unknown{nearest(how, COMBINE)}")
+    return list(scores[own]), own if how == "sequential" else 0
+
+
+def labelled(rows: Sequence[Synthetic], faults: Sequence[str]) -> list[Synthetic]:
+    """Return the queries that get tuples: every kept query of the label part, or what fault U3 leaves of them."""
+    mine = [row for row in rows if row.part == "label"]
+    if "U3" not in faults:
+        return mine
+    chosen = set(released_tuple_queries([(row.id, row.rank) for row in mine]))
+    return [row for row in mine if row.id in chosen]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stage entry. Inputs: collection, queries (filtered folder), models (rerankers by prompt). Output: tuples.jsonl
+    {id, query, passages, scores, phase, teachers}.
+
+    Params: nway, windows, depth, combine, n_tuples (at most), max_length, batch_size, precision,
+    seed, faults. DataError if no tuple can be made.
+    """
+    params = job.params
+    rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
+    windows = [(row, number, ids) for row in rows for number, ids in
+               enumerate(tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"]))]
+    # one order for every size, so that fewer tuples are a prefix of more
+    random.Random(params["seed"]).shuffle(windows)
+    windows = windows[:params["n_tuples"]]
+    if not windows:
+        raise DataError(f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
+                        "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)")
+    collection = Collection.load(job.inputs["collection"])
+    pairs = [(row.text, collection.passage_text(i)) for row, _, ids in windows for i in ids]
+    models = job.inputs["models"]
+    scores = [_score(job, path, pairs) for path in models]
+    write_jsonl(job.outputs["tuples"], list(_tuple_rows(windows, scores, params["combine"])))
+    return {"labelled": len(rows), "tuples": len(windows), "pairs": len(pairs) * len(models)}
+
+
+def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
+    model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"])
+    job.log(f"{len(pairs)} pairs with {path.name}")
+    return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
+
+
+def _tuple_rows(windows: list[tuple[Synthetic, int, list[str]]], scores: list[list[float]], how: str) -> list[dict]:
+    rows = []
+    start = 0
+    for row, number, ids in windows:
+        own = [teacher[start:start + len(ids)] for teacher in scores]
+        start += len(ids)
+        chosen, phase = combine(own, how, row.prompt % len(own))
+        rows.append({"id": f"{row.id}-{number}", "query": row.text, "passages": ids,
+                     "scores": [round(s, 6) for s in chosen], "phase": phase,
+                     "teachers": [[round(s, 6) for s in teacher] for teacher in own]})
+    return rows

@@ -1,0 +1,389 @@
+"""Late interaction: token vectors of queries and passages, exact MaxSim search, and the stage ``retrieve.late``.
+
+A query and a passage are scored by the sum, over the query's tokens, of the largest dot product with
+any token of the passage (ColBERT, arXiv 2004.12832; ColBERTv2, arXiv 2112.01488). Token vectors have
+unit length. No query augmentation by [MASK] tokens and no [Q]/[D] markers: a MiniLM start has
+never seen them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from searchtune.collections.beir import Collection
+from searchtune.collections.trec import Ranking, write_run
+from searchtune.errors import ConfigError, DataError, ModelError, nearest
+from searchtune.files import read_json, write_json
+from searchtune.stage import Job
+
+if TYPE_CHECKING:
+    import torch
+
+Projection = Literal["none", "untrained", "trained"]
+PROJECTIONS = ("none", "untrained", "trained")
+SETTINGS_FILE = "late_interaction.json"
+PROJECTION_FILE = "projection.safetensors"
+# what one call of the similarity product may hold (32-bit numbers); 64 Mi of them are 256 MiB
+_CELLS = 1 << 26
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How texts become token vectors; saved beside a trained student, so that training and search agree."""
+
+    dim: int = 128
+    query_length: int = 32
+    passage_length: int = 128
+    skip_punctuation: bool = False
+    keep_special: bool = True
+    projection_seed: int = 0
+
+    @classmethod
+    def of(cls, params: dict[str, Any]) -> "Settings":
+        """Pick this class's keys out of a stage's params; every other key is left alone."""
+        return cls(**{key: params[key] for key in cls.__dataclass_fields__ if key in params})
+
+
+@dataclass
+class TokenIndex:
+    """Token vectors of a corpus: ``vectors`` (sum of lengths, d), passage ``ids`` and their ``lengths``, aligned."""
+
+    ids: list[str]
+    vectors: "torch.Tensor"
+    lengths: list[int]
+
+    def save(self, path: Path) -> None:
+        """Write the index as a folder: vectors in half precision (relative error below 0.001) and ids."""
+        import torch
+        from safetensors.torch import save_file
+
+        path.mkdir(parents=True, exist_ok=True)
+        save_file({"vectors": self.vectors.to(torch.float16).contiguous(),
+                   "lengths": torch.tensor(self.lengths, dtype=torch.int32)}, path / "index.safetensors")
+        (path / "index.safetensors").chmod(0o644)
+        write_json(path / "ids.json", self.ids)
+
+    @classmethod
+    def load(cls, path: Path) -> "TokenIndex":
+        """Read an index folder; DataError if ids, lengths and vectors do not belong together."""
+        import torch
+        from safetensors.torch import load_file
+
+        tensors, ids = load_file(path / "index.safetensors"), read_json(path / "ids.json")
+        lengths = tensors["lengths"].tolist()
+        if len(ids) != len(lengths) or sum(lengths) != len(tensors["vectors"]):
+            raise DataError(f"{path}: {len(ids)} ids, {len(lengths)} lengths, {len(tensors['vectors'])} vectors "
+                            "do not belong together; delete it and run again")
+        return cls(ids, tensors["vectors"].to(torch.float32), lengths)
+
+    def projected(self, weight: "torch.Tensor | None") -> "TokenIndex":
+        """Return the index after a linear map ``weight`` (d_out, d_in) and scaling to unit length."""
+        if weight is None:
+            return self
+        # in pieces: the whole product would stand in memory twice
+        pieces = [_unit(piece @ weight.T) for piece in self.vectors.split(1 << 16)]
+        return TokenIndex(self.ids, _concatenate(pieces, weight.shape[0]), self.lengths)
+
+
+def orthonormal_projection(hidden: int, dim: int, seed: int) -> "torch.Tensor":
+    """Return a seeded (dim, hidden) matrix with orthonormal rows: the honest untrained start, which keeps most of
+    the geometry, where a random initialisation would throw it away. ModelError if dim > hidden.
+    """
+    import torch
+
+    if dim > hidden:
+        raise ModelError(f"projection to {dim} dimensions is wider than the encoder's {hidden}; lower "
+                         "udapdr.student.dim")
+    square, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((hidden, dim)))
+    # QR leaves the signs of the columns open; fixing them makes the matrix the same on every machine
+    return torch.tensor((square * np.sign(np.diag(upper))).T.copy(), dtype=torch.float32)
+
+
+def maxsim(query: "torch.Tensor", passages: "torch.Tensor", lengths: Sequence[int]) -> "torch.Tensor":
+    """Return the MaxSim scores (n passages) of one query.
+
+    ``query`` (Tq, d); ``passages`` (sum of lengths, d), token vectors one passage after the other;
+    ``lengths`` (n), each at least 1. Source: ColBERT, equation 3.
+    """
+    import torch
+
+    similarity = passages @ query.T
+    best = torch.segment_reduce(similarity, "max", lengths=torch.as_tensor(lengths, dtype=torch.int64), axis=0)
+    return best.sum(dim=1)
+
+
+def batch_maxsim(queries: "torch.Tensor", query_mask: "torch.Tensor", passages: "torch.Tensor",
+                 passage_mask: "torch.Tensor") -> "torch.Tensor":
+    """Return MaxSim scores (B, n) for padded tensors, differentiable.
+
+    ``queries`` (B, Tq, d), ``passages`` (B, n, Td, d); masks (B, Tq), (B, n, Td) are true where a
+    token counts. A padded query token adds 0; a padded passage token is never the best.
+    """
+    similarity = queries.unsqueeze(1) @ passages.transpose(-1, -2)  # (B, n, Tq, Td)
+    similarity = similarity.masked_fill(~passage_mask.unsqueeze(2), float("-inf"))
+    best = similarity.max(dim=-1).values
+    return best.masked_fill(~query_mask.unsqueeze(1), 0.0).sum(dim=-1)
+
+
+class LateInteractionModel:
+    """An encoder with an optional linear projection. Load it with :meth:`load`."""
+
+    def __init__(self, encoder: Any, tokenizer: Any, weight: "torch.Tensor | None", settings: Settings,
+                 precision: str = "float32") -> None:
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.weight = weight
+        self.settings = settings
+        self.precision = precision
+        self._skipped = _skipped_ids(tokenizer, settings)
+
+    @classmethod
+    def load(cls, path: Path, projection: Projection = "trained", settings: Settings | None = None,
+             precision: str = "float32") -> Self:
+        """Load a model folder.
+
+        ``projection``: ``trained`` reads the folder's own (and its saved settings); ``untrained``
+        makes the seeded orthonormal one; ``none`` keeps the encoder's own token vectors.
+        ConfigError for another name, ModelError for a folder without a trained projection.
+        """
+        import torch
+        from tokenizers import Tokenizer
+        from transformers import AutoModel
+
+        if projection not in PROJECTIONS:
+            raise ConfigError(f"unknown projection {projection!r}{nearest(projection, PROJECTIONS)}")
+        encoder = AutoModel.from_pretrained(path, dtype=torch.float32).eval()
+        weight, settings = _projection_of(Path(path), projection, settings or Settings(), encoder.config.hidden_size)
+        return cls(encoder, Tokenizer.from_file(str(Path(path) / "tokenizer.json")), weight, settings, precision)
+
+    def save(self, path: Path) -> None:
+        """Write encoder, tokenizer, projection and settings as a folder that :meth:`load` reads."""
+        from safetensors.torch import save_file
+
+        if self.weight is None:
+            raise ModelError("a late-interaction model without a projection is its encoder; there is nothing to save")
+        path.mkdir(parents=True, exist_ok=True)
+        self.encoder.save_pretrained(path, safe_serialization=True)
+        self.tokenizer.save(str(path / "tokenizer.json"))
+        save_file({"weight": self.weight.detach().clone().contiguous()}, path / PROJECTION_FILE)
+        for file in path.glob("*.safetensors"):
+            file.chmod(0o644)
+        write_json(path / SETTINGS_FILE, asdict(self.settings))
+
+    def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Return token ids of each text, special tokens included, cut to ``max_length`` tokens."""
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_length)
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+
+    def kept(self, ids: "torch.Tensor", passage: bool) -> "torch.Tensor":
+        """Return a mask over token ids (any shape): false for tokens that never count in MaxSim.
+
+        Padding is not known here; punctuation is skipped in passages only, as ColBERT does.
+        """
+        import torch
+
+        skipped = self._skipped["passage" if passage else "query"]
+        if not len(skipped):
+            return torch.ones_like(ids, dtype=torch.bool)
+        return ~torch.isin(ids, skipped.to(ids.device))
+
+    def forward(self, ids: "torch.Tensor", attention: "torch.Tensor") -> "torch.Tensor":
+        """Return unit-length token vectors (B, T, d) in 32-bit precision, projected if there is a projection."""
+        import torch
+
+        hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
+        # the projection costs little, and scores in half precision tie
+        with torch.autocast("cpu", enabled=False):
+            return _unit(hidden if self.weight is None else hidden @ self.weight.T)
+
+    def pad(self, rows: list[list[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Return (ids, attention mask), both (B, longest), padded on the right."""
+        import torch
+
+        width = max(map(len, rows))
+        pad = self.encoder.config.pad_token_id or 0
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+        attention = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        return ids, attention
+
+    def encode_queries(self, texts: Sequence[str], batch_size: int = 64) -> list["torch.Tensor"]:
+        """Return one (Tq, d) tensor of token vectors a query."""
+        return self._encode(texts, self.settings.query_length, batch_size, passage=False)
+
+    def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> list["torch.Tensor"]:
+        """Return one (Td, d) tensor of token vectors a passage."""
+        return self._encode(texts, self.settings.passage_length, batch_size, passage=True)
+
+    def index(self, ids: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> TokenIndex:
+        """Encode a corpus (``ids`` and ``texts`` aligned); DataError if it is empty."""
+        if not ids:
+            raise DataError("late interaction: the corpus is empty; there is nothing to index")
+        vectors = self.encode_passages(texts, batch_size)
+        lengths = [len(vector) for vector in vectors]
+        return TokenIndex(list(ids), _concatenate(vectors, vectors[0].shape[1]), lengths)
+
+    def _encode(self, texts: Sequence[str], max_length: int, batch_size: int, passage: bool) -> list["torch.Tensor"]:
+        import torch
+
+        rows = self.tokenize(texts, max_length)
+        # longest first: batches hold texts of like length, and a lack of memory shows at once
+        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
+        found: list[Any] = [None] * len(rows)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start:start + batch_size]
+            ids, attention = self.pad([rows[i] for i in chosen])
+            with torch.inference_mode(), autocast(self.precision):
+                vectors = self.forward(ids, attention)
+            counts = attention.bool() & self.kept(ids, passage)
+            for position, vector, mask in zip(chosen, vectors, counts, strict=True):
+                # a text of skipped tokens only keeps its first one, so that it still has a score
+                found[position] = vector[mask] if mask.any() else vector[:1]
+        return found
+
+
+def autocast(precision: str) -> Any:
+    """Return the context in which matrix products run in ``precision`` (float32: unchanged)."""
+    import contextlib
+
+    import torch
+
+    if precision == "float32":
+        return contextlib.nullcontext()
+    if precision != "bfloat16":
+        raise ConfigError(f"precision {precision!r} is unknown{nearest(precision, ['float32', 'bfloat16'])}")
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def _unit(vectors: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _concatenate(pieces: list["torch.Tensor"], width: int) -> "torch.Tensor":
+    """Concatenate and empty ``pieces`` one by one, so that the peak stays near the size of the result."""
+    import torch
+
+    whole = torch.empty((sum(map(len, pieces)), width), dtype=torch.float32)
+    start = 0
+    for number, piece in enumerate(pieces):
+        whole[start:start + len(piece)] = piece
+        start += len(piece)
+        pieces[number] = piece[:0]
+    return whole
+
+
+def _skipped_ids(tokenizer: Any, settings: Settings) -> dict[str, "torch.Tensor"]:
+    import string
+
+    import torch
+
+    special = [] if settings.keep_special else [tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]")]
+    marks = [tokenizer.token_to_id(mark) for mark in string.punctuation] if settings.skip_punctuation else []
+
+    def tensor(ids: list[int | None]) -> "torch.Tensor":
+        return torch.tensor(sorted({i for i in ids if i is not None}), dtype=torch.int64)
+
+    return {"query": tensor(special), "passage": tensor(special + marks)}
+
+
+def _projection_of(path: Path, projection: str, settings: Settings, hidden: int) -> tuple[Any, Settings]:
+    if projection == "none":
+        return None, settings
+    if projection == "untrained":
+        return orthonormal_projection(hidden, settings.dim, settings.projection_seed), settings
+    from safetensors.torch import load_file
+
+    if not (path / PROJECTION_FILE).is_file():
+        raise ModelError(f"{path} holds no trained projection ({PROJECTION_FILE}); train a student, or ask for "
+                         "projection 'untrained' or 'none'")
+    return load_file(path / PROJECTION_FILE)["weight"], Settings(**read_json(path / SETTINGS_FILE))
+
+
+def search(index: TokenIndex, queries: list["torch.Tensor"], k: int,
+           excluded: Sequence[set[str]] | None = None) -> list[Ranking]:
+    """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id."""
+    left_out = excluded or [set()] * len(queries)
+    scored = (scores for piece in _pieces(index, queries) for scores in piece)
+    return [_top(index.ids, scores, k, out) for scores, out in zip(scored, left_out, strict=True)]
+
+
+def _pieces(index: TokenIndex, queries: list["torch.Tensor"]) -> Iterator["torch.Tensor"]:
+    """Yield scores (queries of the piece, passages); several queries share one product with the corpus."""
+    import torch
+
+    lengths = torch.tensor(index.lengths, dtype=torch.int64)
+    start = 0
+    while start < len(queries):
+        end, tokens = start, 0
+        while end < len(queries) and (end == start or (tokens + len(queries[end])) * len(index.vectors) <= _CELLS):
+            tokens += len(queries[end])
+            end += 1
+        piece = queries[start:end]
+        best = torch.segment_reduce(index.vectors @ torch.cat(piece).T, "max", lengths=lengths, axis=0)
+        yield torch.stack([part.sum(dim=1) for part in best.split([len(query) for query in piece], dim=1)])
+        start = end
+
+
+def _top(ids: list[str], scores: "torch.Tensor", k: int, excluded: set[str]) -> Ranking:
+    values = scores.numpy()
+    wanted = min(len(values), k + len(excluded))
+    threshold = np.partition(values, -wanted)[-wanted]
+    pairs = sorted(((ids[i], float(values[i])) for i in np.flatnonzero(values >= threshold)),
+                   key=lambda pair: (-pair[1], pair[0]))
+    return [pair for pair in pairs if pair[0] not in excluded][:k]
+
+
+def load_index(job: Job, collection: Collection, model: LateInteractionModel) -> TokenIndex:
+    """Return the index given as input, or encode the collection's corpus."""
+    if "index" in job.inputs:
+        return TokenIndex.load(job.inputs["index"])
+    ids = list(collection.corpus)
+    return model.index(ids, [collection.passage_text(i) for i in ids], job.params["batch_size"])
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stage ``retrieve.late``: search a collection with one encoder under one or several projections.
+
+    Inputs: collection, model, optionally index (of the same encoder, before any projection that
+    params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``),
+    optionally index. Params: systems {name: none|untrained|trained}, depth, splits, batch_size,
+    precision, and the fields of :class:`Settings`. The corpus is encoded once: several systems may
+    share it only if none of them is trained.
+    """
+    systems: dict[str, Projection] = job.params["systems"]
+    base: Projection = "trained" if "trained" in systems.values() else "none"
+    if base == "trained" and set(systems.values()) != {"trained"}:
+        raise ConfigError(f"retrieve.late: systems {systems} mix trained and untrained encoders; give each its own job")
+    collection = Collection.load(job.inputs["collection"])
+    model = LateInteractionModel.load(job.inputs["model"], base, Settings.of(job.params), job.params["precision"])
+    index = load_index(job, collection, model)
+    job.log(f"{len(index.ids)} passages, {len(index.vectors)} token vectors")
+    if "index" in job.outputs:
+        index.save(job.outputs["index"])
+    counts: dict[str, Any] = {"passages": len(index.ids), "vectors": len(index.vectors)}
+    for name, projection in systems.items():
+        counts |= _search_system(job, collection, model, index, name, projection)
+    return counts
+
+
+def _search_system(job: Job, collection: Collection, model: LateInteractionModel, index: TokenIndex, name: str,
+                   projection: Projection) -> dict[str, Any]:
+    """Search all queries of the asked splits with one system; write its run; return its counts."""
+    if projection == "untrained":
+        model.weight = orthonormal_projection(model.encoder.config.hidden_size, model.settings.dim,
+                                              model.settings.projection_seed)
+        index = index.projected(model.weight)
+    queries = {i: q.text for split in job.params["splits"] for i, q in collection.queries_of(split).items()}
+    if not queries:
+        raise DataError(f"retrieve.late: no queries in the splits {', '.join(job.params['splits'])}")
+    excluded = [collection.excluded.get(query, set()) for query in queries]
+    found = search(index, model.encode_queries(list(queries.values())), job.params["depth"], excluded)
+    folder = job.outputs["runs"]
+    ties = write_run(folder / f"{name}.run.gz", dict(zip(queries, found, strict=True)), name)
+    model.weight = model.weight if projection == "trained" else None
+    return {f"{name}_queries": len(queries), f"{name}_tie_share": ties}

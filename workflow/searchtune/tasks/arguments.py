@@ -1,0 +1,114 @@
+"""Arguments of the INTERS steps, out of the validated configuration; imported by the rules."""
+
+from typing import Any
+
+from searchtune.config.inters_pairs import RANKING, collection_of, sources_of, split_pair
+
+
+def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the pairs that have any example."""
+    pairs = config["inters"]["pairs"]
+    return {name: pair for name, pair in pairs.items() if pair["n_train"] + pair["n_dev"] + pair["n_test"]}
+
+
+def used_sources(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the raw data sets that the used pairs read."""
+    names = {source for pair in used_pairs(config) for source in sources_of(pair)}
+    return {name: config["inters"]["sources"][name] for name in sorted(names)}
+
+
+def raw_artefacts(config: dict[str, Any]) -> list[str]:
+    """Return the fetched artefacts (first folders below resources/raw) that hold the used raw files."""
+    return sorted({raw.split("/", 1)[0] for source in used_sources(config).values() for raw in source["raw"]})
+
+
+def used_collections(config: dict[str, Any]) -> list[str]:
+    """Return the collections that the used pairs read."""
+    return sorted({name for pair in used_pairs(config) if (name := collection_of(pair))})
+
+
+def ranked_collections(config: dict[str, Any]) -> list[str]:
+    """Return the collections whose BM25 run is reranked."""
+    return sorted(split_pair(pair)[1] for pair in used_pairs(config) if split_pair(pair)[0] == RANKING)
+
+
+def tasks(config: dict[str, Any]) -> list[str]:
+    """Return the tasks of the used pairs: one template file each."""
+    return sorted({split_pair(pair)[0] for pair in used_pairs(config)})
+
+
+def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the tuned models: name -> {fraction, seed}; ``full`` is all data under the first seed."""
+    found: dict[str, dict[str, Any]] = {}
+    for volume in sorted(config["inters"]["volumes"]):
+        for seed in config["seeds"]:
+            name = "full" if volume == 1 else f"vol{volume * 100:g}".replace(".", "_")
+            found[name if seed == config["seeds"][0] else f"{name}-s{seed}"] = {"fraction": volume, "seed": seed}
+    return found
+
+
+def examples_args(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``inters.examples``."""
+    splits = config["splits"]
+    shares = {"train": splits["train"], "dev": splits["dev"], "test": round(1 - splits["train"] - splits["dev"], 12)}
+    return {
+        "pairs": used_pairs(config),
+        "sources": used_sources(config),
+        "shares": shares,
+        "split_seed": splits["seed"],
+        "seed": splits["seed"],
+        "canary_data": config["canary_data"],
+    }
+
+
+def render_args(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``inters.render``."""
+    part = config["inters"]
+    test = {key: part["test"][key] for key in ("n_shots", "max_prompt_tokens", "max_new_tokens")}
+    return {
+        **part["mixture"],
+        **test,
+        "test_seed": part["test"]["seed"],
+        "seed": config["seeds"][0],
+        "form": config["models"][part["base"]]["form"],
+    }
+
+
+def train_args(config: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return the parameters of ``train.sft`` for one tuned model."""
+    part = config["inters"]
+    return {**part["train"], "form": config["models"][part["base"]]["form"], **variants(config)[variant]}
+
+
+def predict_args(config: dict[str, Any], sets: list[str]) -> dict[str, Any]:
+    """Return the parameters of ``inters.predict`` for the given prompt sets."""
+    part = config["inters"]
+    return {
+        "sets": sets,
+        "form": config["models"][part["base"]]["form"],
+        "seed": config["seeds"][0],
+        **{key: part["test"][key] for key in ("max_model_len", "shard_size")},
+        **{key: config["hardware"][key] for key in ("backend", "dtype")},
+    }
+
+
+def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``inters.evaluate``: systems in the order of the predictions files."""
+    evaluation = config["evaluation"]
+    base = {"name": "base", "tuned": False, "fraction": 0.0, "seed": None, "sets": ["zero_shot", "few_shot"]}
+    tuned = [{"name": name, "tuned": True, "sets": ["zero_shot"], **spec} for name, spec in variants(config).items()]
+    return {
+        "base": config["inters"]["base"],
+        "systems": [base, *tuned],
+        "volumes": sorted(config["inters"]["volumes"]),
+        "fidelity": config["fidelity"],
+        "faults": config["faults"],
+        "k1": config["retrieval"]["k1"],
+        "b": config["retrieval"]["b"],
+        "statistics": {
+            "seed": evaluation["seed"],
+            "samples": evaluation["bootstrap_samples"],
+            "permutations": evaluation["permutations"],
+            "level": evaluation["level"],
+        },
+    }

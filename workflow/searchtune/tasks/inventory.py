@@ -1,0 +1,135 @@
+"""The INTERS tasks of this project: category, metrics, labels and baselines, one entry a task.
+
+Categories and scores follow the released scripts (facts: tasks and data sets); ``main`` is the one
+metric that enters the category mean. Query generation is no evaluation task of the paper (its
+templates turn reranking data around); it stands here because later steps need its query writer.
+"""
+
+from dataclasses import dataclass
+
+from searchtune.errors import ConfigError, nearest
+
+CATEGORIES = {"QU": "query understanding", "DU": "document understanding", "QDU": "query–document relationship"}
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What scoring and rendering need to know about a task.
+
+    ``kind``: text (free answer), label (classification), list (numbered items) or ranking (yes/no).
+    ``baseline``: copy, majority or bm25; ``copied``: the field that the copy baseline returns (its
+    first sentence where ``copy_sentence``). ``max_tokens`` bounds an answer.
+    """
+
+    name: str
+    title: str
+    category: str
+    kind: str
+    main: str
+    metrics: tuple[str, ...]
+    baseline: str
+    copied: str = ""
+    copy_sentence: bool = False
+    max_tokens: int = 32
+
+
+_OVERLAP = ("ROUGE-L", "BLEU-1", "BLEU-2")
+_LABEL = ("accuracy", "weighted F1")
+_TASKS = (
+    TaskSpec(
+        "query_description", "query description", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "title", max_tokens=80
+    ),
+    TaskSpec("query_expansion", "query expansion", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "title", max_tokens=32),
+    TaskSpec(
+        "query_intent_classification",
+        "intent classification",
+        "QU",
+        "label",
+        "accuracy",
+        _LABEL,
+        "majority",
+        max_tokens=8,
+    ),
+    TaskSpec(
+        "query_subtopic_generation",
+        "subtopic generation",
+        "QU",
+        "list",
+        "F1",
+        ("F1", "precision", "recall", "ROUGE-L"),
+        "copy",
+        "description",
+        max_tokens=112,
+    ),
+    TaskSpec(
+        "query_reformulation", "query reformulation", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=32
+    ),
+    TaskSpec("fact_verification", "fact verification", "DU", "label", "accuracy", _LABEL, "majority", max_tokens=8),
+    TaskSpec(
+        "summarization",
+        "summarization",
+        "DU",
+        "text",
+        "ROUGE-L",
+        ("ROUGE-L", "ROUGE-1", "ROUGE-2"),
+        "copy",
+        "article",
+        copy_sentence=True,
+        max_tokens=48,
+    ),
+    TaskSpec(
+        "reading_comprehension",
+        "reading comprehension",
+        "DU",
+        "text",
+        "token F1",
+        ("token F1", "EM"),
+        "copy",
+        "passage",
+        copy_sentence=True,
+        max_tokens=16,
+    ),
+    TaskSpec(
+        "conversational_qa",
+        "conversational QA",
+        "DU",
+        "text",
+        "token F1",
+        ("token F1", "EM"),
+        "copy",
+        "passage",
+        copy_sentence=True,
+        max_tokens=16,
+    ),
+    TaskSpec(
+        "query_generation",
+        "query generation",
+        "QDU",
+        "text",
+        "ROUGE-L",
+        _OVERLAP,
+        "copy",
+        "passage",
+        copy_sentence=True,
+        max_tokens=24,
+    ),
+    TaskSpec(
+        "passage_reranking",
+        "passage reranking",
+        "QDU",
+        "ranking",
+        "nDCG@10",
+        ("nDCG@10", "RR@10"),
+        "bm25",
+        max_tokens=4,
+    ),
+)
+TASKS = {task.name: task for task in _TASKS}
+YES, NO = "yes", "no"
+
+
+def task_of(name: str) -> TaskSpec:
+    """Return a task's entry; ConfigError with the nearest name if there is none."""
+    if name not in TASKS:
+        raise ConfigError(f"unknown INTERS task {name!r}{nearest(name, TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,35 @@
+"""The function that makes the examples of each task / data set pair."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from searchtune.collections.beir import Collection
+from searchtune.config.inters_pairs import TREC, sources_of, split_pair
+from searchtune.tasks.example import Example
+from searchtune.tasks.normalise import coqa, disfl_qa, squad, trec_topics, trec_web, vitaminc, xsum
+
+FromFiles = Callable[[Sequence[Path], str, int], Iterator[Example]]
+FromCollection = Callable[[Collection, str, int], Iterator[Example]]
+
+FILE_NORMALISERS: dict[str, dict[str, FromFiles]] = {
+    "query_description": dict.fromkeys(TREC, trec_topics.query_description),
+    "query_expansion": dict.fromkeys(TREC, trec_topics.query_expansion),
+    "query_intent_classification": {"trec_web": trec_web.query_type, "trec_web_subtopics": trec_web.subtopic_type},
+    "query_subtopic_generation": {"trec_web": trec_web.subtopics},
+    "query_reformulation": {"disfl_qa": disfl_qa.query_reformulation},
+    "fact_verification": {"vitaminc": vitaminc.fact_verification},
+    "summarization": {"xsum": xsum.summarization},
+    "conversational_qa": {"coqa": coqa.conversational_qa},
+    "query_generation": dict.fromkeys(TREC, trec_topics.query_generation),
+}
+COLLECTION_NORMALISERS: dict[str, FromCollection] = {
+    "query_generation": squad.query_generation,
+    "reading_comprehension": squad.reading_comprehension,
+}
+
+
+def examples_from_files(pair: str, files: dict[str, list[Path]], max_words: int) -> Iterator[Example]:
+    """Return the examples of a pair that reads files; ``files`` maps each source to its paths."""
+    task, dataset = split_pair(pair)
+    paths = [path for source in sources_of(pair) for path in files[source]]
+    return FILE_NORMALISERS[task][dataset](paths, dataset, max_words)

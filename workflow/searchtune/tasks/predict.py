@@ -1,0 +1,45 @@
+"""Stage ``inters.predict``: one model answers all test prompts, by generation or by scoring the labels."""
+
+from typing import Any
+
+from searchtune.files import read_jsonl, write_jsonl
+from searchtune.llm.calls import Request, count_calls, run_requests
+from searchtune.llm.engine import Sampling, open_engine
+from searchtune.prompts.chat import wrap
+from searchtune.stage import Job
+
+# a plain model does not end its turn: an empty line closes its answer, as in the demonstrations
+STOPS: dict[str, tuple[str, ...]] = {"chatml": (), "plain": ("\n\n",)}
+
+
+def request_of(row: dict[str, Any], prompt_set: str, form: str) -> Request:
+    """Return the call of one test prompt; its id is ``set/prompt id``."""
+    prompt, key = wrap(row["prompt"], form), f"{prompt_set}/{row['id']}"
+    if row["kind"] == "score":
+        return Request(key, prompt, continuations=tuple(row["continuations"]))
+    return Request(key, prompt, sampling=Sampling(max_tokens=row["max_tokens"], temperature=0.0, stop=STOPS[form]))
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Answer the prompt sets in ``job.params['sets']`` with one load of the model, greedily.
+
+    Inputs: model, prompts (folder). Output: predictions (call records). Params: sets, backend, form,
+    dtype, max_model_len, shard_size, seed.
+    """
+    params = job.params
+    requests = [
+        request_of(row, name, params["form"])
+        for name in params["sets"]
+        for row in read_jsonl(job.inputs["prompts"] / f"{name}.jsonl")
+    ]
+    engine = open_engine(
+        job.inputs["model"],
+        params["backend"],
+        dtype=params["dtype"],
+        max_model_len=params["max_model_len"],
+        threads=job.threads,
+        seed=params["seed"],
+    )
+    records = run_requests(engine, requests, job.work, "calls", params["shard_size"], job.log)
+    write_jsonl(job.outputs["predictions"], records)
+    return count_calls(records)

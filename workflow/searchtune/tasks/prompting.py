@@ -1,0 +1,104 @@
+"""From an example and a template to a prompt: description, demonstrations, filled template."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.prompts.templates import Template, TemplateFile, TemplateSet, load_templates, render
+
+Row = dict[str, Any]
+TARGET = "target"
+
+
+@dataclass(frozen=True)
+class TemplateBook:
+    """The template files of all tasks, by task name."""
+
+    files: dict[str, TemplateFile]
+
+    @classmethod
+    def load(cls, paths: Sequence[Path]) -> "TemplateBook":
+        """Read one file a task, named after the task."""
+        return cls({path.stem: load_templates(path) for path in paths})
+
+    def set_of(self, row: Row) -> TemplateSet:
+        """Return the set of the row's data set, else the set named after its task; ConfigError without a file."""
+        if row["task"] not in self.files:
+            raise ConfigError(f"no template file for task {row['task']!r}{nearest(row['task'], self.files)}")
+        file = self.files[row["task"]]
+        return file[row["dataset"]] if row["dataset"] in file.sets else file[row["task"]]
+
+
+def shuffled(items: Sequence[Any], *key: Any) -> list[Any]:
+    """Return items in an order that ``key`` alone fixes."""
+    order = list(items)
+    random.Random("\x1f".join(map(str, key))).shuffle(order)
+    return order
+
+
+def pick_template(templates: TemplateSet, *key: Any, use: int = 0) -> Template:
+    """Return the template of the ``use``-th rendering of an example: each one once before any comes back."""
+    order = shuffled(templates.templates, "template", *key)
+    return order[use % len(order)]
+
+
+def demonstration(template: Template, row: Row, where: str) -> str:
+    """Return a solved instance: the filled template, its closing cue and the target."""
+    fields = row["fields"] | {TARGET: row["target"]}
+    return render(template.prompt, fields, where) + template.cue + render(template.completion, fields, where)
+
+
+def compose(
+    templates: TemplateSet, template: Template, row: Row, demos: Sequence[Row] = (), with_description: bool = True
+) -> str:
+    """Return the prompt of an example, in the form of INTERS: description, demonstrations, instance.
+
+    With demonstrations the instance ends with the same cue as they do. Raises DataError where a
+    template asks for a field that the example lacks.
+    """
+    where = f"{templates.name}/{template.id}"
+    instance = render(template.prompt, row["fields"], where)
+    parts = [templates.description] if with_description and templates.description else []
+    parts += [demonstration(template, demo, where) for demo in demos]
+    return "\n\n".join([*parts, (instance + template.cue).rstrip() if demos else instance])
+
+
+def completion(template: Template, row: Row) -> str:
+    """Return the text that a tuned model is to answer with."""
+    return render(template.completion, row["fields"] | {TARGET: row["target"]}, template.id)
+
+
+def demonstrations(pool: Sequence[Row], row: Row, n: int, *key: Any) -> list[Row]:
+    """Draw ``n`` solved examples for ``row`` from ``pool``, in an order that ``key`` alone fixes.
+
+    Never the row itself, its group (the same query) or its article. For tasks with labels every
+    label is shown before any is shown twice. Fewer than ``n`` where the pool is small.
+    """
+    group = row["meta"].get("group")
+    usable = [
+        other
+        for other in pool
+        if other["id"] != row["id"]
+        and other["article"] != row["article"]
+        and (group is None or other["meta"].get("group") != group)
+    ]
+    order = shuffled(usable, "demonstrations", *key)
+    if not row["labels"]:
+        return order[:n]
+    seen: dict[str, int] = {}
+    ranks = []
+    for place, other in enumerate(order):
+        ranks.append((seen.setdefault(other["target"], 0), place))
+        seen[other["target"]] += 1
+    return [order[place] for _, place in sorted(ranks)[:n]]
+
+
+def check_rows(rows: Sequence[Row], where: Path) -> None:
+    """Raise DataError for example rows that lack what rendering needs."""
+    for number, row in enumerate(rows, 1):
+        missing = [key for key in ("id", "task", "dataset", "fields", "target") if key not in row]
+        if missing:
+            raise DataError(f"{where}, row {number}: no key {missing[0]!r}; run inters.examples again")

@@ -1,0 +1,377 @@
+"""Stage ``train.sft``: supervised fine-tuning of a causal language model on instructions, by LoRA or in full.
+
+The loss counts completions only, and the output layer runs at their positions only: with a vocabulary of 49,152 it
+is a third of a small model's work. Weights that learn are float32; bfloat16 enters by autocast. Padding stands on
+the right, where causal attention never looks, so no mask is needed.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from searchtune.errors import ConfigError, DataError, ModelError, nearest
+from searchtune.files import read_jsonl, sha256_file, write_json
+from searchtune.llm.base import check_model_dir, revision_of
+from searchtune.llm.hardware import device, dtype_of
+from searchtune.llm.tokens import Tokens
+from searchtune.training.checkpoints import save_model
+from searchtune.training.sft_data import Example, end_token, plan_batches, prefix, rate_at, tokenize
+
+if TYPE_CHECKING:
+    import torch
+
+    from searchtune.stage import Job
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters on the linear layers named by ``targets`` ("all-linear", or module names such as q_proj)."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one training depends on. ``batch_size`` is in examples an optimiser step, ``max_length`` in tokens."""
+
+    form: str = "chatml"
+    fraction: float = 1.0
+    lora: Lora = field(default_factory=Lora)
+    full: bool = False
+    lr: float = 5e-4
+    epochs: float = 1.0
+    max_steps: int | None = None
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    max_length: int = 512
+    warmup_ratio: float = 0.05
+    schedule: str = "linear"
+    seed: int = 0
+    dtype: str = "bfloat16"
+    save_dtype: str = "bfloat16"
+    save_adapter: bool = False
+    gradient_checkpointing: bool = False
+    add_tokens: tuple[str, ...] = ()
+    dev_examples: int = 64
+    log_steps: int = 10
+
+
+@dataclass
+class Curve:
+    """What a training leaves behind beside its weights."""
+
+    loss: list[dict] = field(default_factory=list)
+    dev_loss: list[dict] = field(default_factory=list)
+    tokens: int = 0
+    completion_tokens: int = 0
+    padded: int = 0
+
+
+def settings_of(params: dict[str, Any]) -> Settings:
+    """Return the settings of a job's params; ConfigError names an unknown key and the nearest known one."""
+    values = dict(params)
+    lora = dict(values.pop("lora", None) or {})
+    for given, known, where in (
+        (values, Settings.__dataclass_fields__, "train.sft"),
+        (lora, Lora.__dataclass_fields__, "train.sft, lora"),
+    ):
+        for key in given:
+            if key not in known:
+                raise ConfigError(f"{where}: unknown parameter {key!r}{nearest(key, known)}")
+    if isinstance(lora.get("targets"), list):
+        lora["targets"] = tuple(lora["targets"])
+    values["add_tokens"] = tuple(values.get("add_tokens") or ())
+    return Settings(lora=Lora(**lora), **values)
+
+
+def run(job: "Job") -> dict:
+    """Stage entry: inputs {model, train, dev}; outputs {model}: the merged model, its tokenizer and training.json.
+
+    Raises ModelError for a loss that is not finite, an unknown LoRA target or missing end token; DataError if no
+    example is short enough.
+    """
+    settings = settings_of(job.params)
+    base = check_model_dir(job.inputs["model"])
+    network = Network.load(base, settings, job.threads)
+    train, dropped = _examples(job.inputs["train"], network, settings, settings.fraction)
+    dev, _ = _examples(job.inputs["dev"], network, settings, 1.0)
+    job.log(
+        f"{len(train)} examples, {dropped} dropped as longer than {settings.max_length} tokens; "
+        f"{network.n_trainable:,} weights learn on {network.device}"
+    )
+    started = time.time()
+    curve = fit(network, train, dev[: settings.dev_examples], settings, job.log)
+    seconds = time.time() - started
+    network.save(job.outputs["model"])
+    counts = {
+        "examples": len(train),
+        "dropped_too_long": dropped,
+        "steps": curve.loss[-1]["step"],
+        "tokens": curve.tokens,
+        "completion_tokens": curve.completion_tokens,
+        "padding_share": round(1 - curve.tokens / curve.padded, 4),
+    }
+    data = {name: sha256_file(job.inputs[name]) for name in ("train", "dev")}
+    write_json(
+        job.outputs["model"] / "training.json",
+        {
+            "base": {"model": base.name, "revision": revision_of(base)},
+            "data_sha256": data,
+            "settings": asdict(settings),
+            "seed": settings.seed,
+            **counts,
+            "loss_curve": curve.loss,
+            "dev_loss": curve.dev_loss,
+        },
+    )
+    # the rate counts training and dev loss, not the loading of the model
+    return counts | {
+        "dev_loss_first": curve.dev_loss[0]["loss"],
+        "dev_loss_last": curve.dev_loss[-1]["loss"],
+        "train_s": round(seconds, 1),
+        "tokens_per_s": round(curve.tokens / seconds, 1),
+    }
+
+
+def _examples(path: Path, network: "Network", settings: Settings, fraction: float) -> tuple[list[Example], int]:
+    rows = prefix(read_jsonl(path), fraction)
+    end = end_token(network.tokens, settings.form, network.eos)
+    examples, dropped = tokenize(rows, network.tokens, settings.form, end, settings.max_length)
+    if not examples:
+        raise DataError(
+            f"{path}: none of its {len(rows)} instructions has at most max_length={settings.max_length} "
+            "tokens; raise max_length or shorten the prompts"
+        )
+    return examples, dropped
+
+
+class Network:
+    """The model under training: its body (up to the last hidden state), its output layer, what of it learns."""
+
+    def __init__(self, model: Any, tokenizer: Any, tokens: Tokens, settings: Settings) -> None:
+        """``model`` is a causal language model, with LoRA layers wrapped around it unless trained in full."""
+        self.model, self.tokenizer, self.tokens, self.settings = model, tokenizer, tokens, settings
+        causal = model if settings.full else model.get_base_model()
+        self.device = device()
+        model.to(self.device)
+        self.body, self.head = causal.base_model, causal.get_output_embeddings()
+        eos = causal.config.eos_token_id
+        self.eos = eos[0] if isinstance(eos, list) else eos
+        if settings.gradient_checkpointing:
+            causal.config.use_cache = False
+            causal.enable_input_require_grads()
+            causal.gradient_checkpointing_enable({"use_reentrant": False})
+
+    @classmethod
+    def load(cls, base: Path, settings: Settings, threads: int) -> "Network":
+        """Read a model folder and make it ready to be trained as ``settings`` say."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        torch.set_num_threads(threads)
+        torch.manual_seed(settings.seed)
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
+        tokens = Tokens(base)
+        added = _add_tokens(model, tokenizer, tokens, settings)
+        if not settings.full:
+            model = _with_lora(model, settings.lora, added)
+            if settings.dtype == "bfloat16":
+                _halve_frozen(model)
+        return cls(model, tokenizer, tokens, settings)
+
+    @property
+    def weights(self) -> list["torch.nn.Parameter"]:
+        """The parameters that learn."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def n_trainable(self) -> int:
+        """How many numbers learn."""
+        return sum(p.numel() for p in self.weights)
+
+    def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
+        """Return the summed negative log-likelihood (nats) of the batch's completion tokens, and their number.
+
+        Only hidden states that predict a completion token reach the output layer.
+        """
+        import torch
+
+        width = max(len(example.ids) for example in batch)
+        ids = torch.tensor([list(e.ids) + [0] * (width - len(e.ids)) for e in batch], device=self.device)
+        places = torch.tensor([[e.n_prompt <= t < len(e.ids) for t in range(width)] for e in batch], device=self.device)
+        half = self.settings.dtype != "float32"
+        with torch.autocast(self.device.type, dtype=dtype_of(self.settings.dtype) if half else None, enabled=half):
+            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+            logits = self.head(hidden[:, :-1][places[:, 1:]])
+        targets = ids[places]
+        return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum"), targets.numel()
+
+    def save(self, target: Path) -> None:
+        """Merge the adapters (in float32) and write model and tokenizer; the adapter beside them if asked for."""
+        target.mkdir(parents=True)
+        model = self.model
+        if not self.settings.full:
+            if self.settings.save_adapter:
+                model.save_pretrained(target / "adapter")
+            model = model.float().merge_and_unload()
+        save_model(model.cpu(), self.tokenizer, target, self.settings.save_dtype)
+
+
+def _add_tokens(model: Any, tokenizer: Any, tokens: Tokens, settings: Settings) -> list[int]:
+    """Add special tokens; new rows start at the mean of the old ones. Return the ids of the tokens asked for."""
+    import torch
+
+    if not settings.add_tokens:
+        return []
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": list(settings.add_tokens)}, replace_extra_special_tokens=False
+    )
+    tokens.tokenizer = tokenizer.backend_tokenizer
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = tokenizer.convert_tokens_to_ids(list(settings.add_tokens))
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for matrix in {id(m): m for m in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+            fresh = [i for i in ids if i >= rows]
+            matrix.weight[fresh] = matrix.weight[:rows].mean(0)
+    return ids
+
+
+def _with_lora(model: Any, lora: Lora, added: list[int]) -> Any:
+    """Wrap LoRA layers around a model; rows of added tokens learn too. ModelError for a target that does not exist."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    if lora.targets != "all-linear":
+        linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+        known = {name.rsplit(".", 1)[-1] for name in linear}
+        for target in [lora.targets] if isinstance(lora.targets, str) else lora.targets:
+            if target not in known:
+                raise ModelError(f"LoRA target {target!r} is no linear layer of this model{nearest(target, known)}")
+    targets = lora.targets if lora.targets == "all-linear" or isinstance(lora.targets, tuple) else (lora.targets,)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        task_type="CAUSAL_LM",
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        trainable_token_indices=added or None,
+    )
+    return get_peft_model(model, config)
+
+
+def _halve_frozen(model: Any) -> None:
+    """Hold frozen linear layers in bfloat16 where that loses nothing: half the memory, and no cast in every step.
+
+    Embeddings (and an output layer tied to them) stay float32, and with them the sum that runs through the layers.
+    """
+    import torch
+
+    tied = {id(p) for p in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)}
+    weights = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    for weight in weights:
+        half = weight.data.bfloat16()
+        if not weight.requires_grad and id(weight) not in tied and torch.equal(half.float(), weight.data):
+            weight.data = half
+
+
+def fit(
+    network: Network, train: list[Example], dev: list[Example], settings: Settings, log: Callable[[str], None]
+) -> Curve:
+    """Train ``network`` in place: AdamW without weight decay, gradients clipped to norm 1; return the curves.
+
+    Dev loss is taken before the first step, in the middle and at the end. Raises ModelError when a loss is not
+    finite.
+    """
+    import torch
+
+    plan = plan_batches(
+        [len(e.ids) for e in train], settings.batch_size, settings.seed, settings.epochs, settings.max_steps
+    )
+    warmup = round(settings.warmup_ratio * len(plan))
+    optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0)
+    curve = Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings)}])
+    log(f"step 0 of {len(plan)}: dev loss {curve.dev_loss[0]['loss']:.4f}")
+    total, count = 0.0, 0
+    for step, numbers in enumerate(plan):
+        rate = settings.lr * rate_at(step, len(plan), warmup, settings.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = [train[i] for i in numbers]
+        loss, n = train_step(network, optimizer, batch, settings, step)
+        _count(curve, batch, settings)
+        total, count = total + loss, count + n
+        done = step + 1
+        if done % settings.log_steps == 0 or done == len(plan):
+            curve.loss.append({"step": done, "tokens": curve.tokens, "loss": round(total / count, 6), "lr": rate})
+            log(f"step {done} of {len(plan)}: loss {total / count:.4f}, {curve.tokens:,} tokens")
+            total, count = 0.0, 0
+        if done in (len(plan) // 2, len(plan)):
+            curve.dev_loss.append({"step": done, "loss": dev_loss(network, dev, settings)})
+            log(f"step {done} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}")
+    return curve
+
+
+def train_step(
+    network: Network, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
+) -> tuple[float, int]:
+    """Do one optimiser step over a batch, in micro batches; every completion token weighs the same.
+
+    Return the summed loss (nats) and the number of completion tokens.
+    """
+    import torch
+
+    network.model.train()
+    optimizer.zero_grad(set_to_none=True)
+    n_tokens = sum(e.n_completion for e in batch)
+    total = 0.0
+    for part in _parts(batch, settings):
+        loss, _ = network.loss(part)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the training loss is {loss.item()} at step {step + 1}; lower lr (now {settings.lr}) or "
+                "use dtype float32"
+            )
+        (loss / n_tokens).backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(network.weights, 1.0)
+    optimizer.step()
+    return total, n_tokens
+
+
+def _parts(batch: list[Example], settings: Settings) -> list[list[Example]]:
+    size = settings.micro_batch_size or settings.batch_size
+    ordered = sorted(batch, key=lambda e: len(e.ids))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def _count(curve: Curve, batch: list[Example], settings: Settings) -> None:
+    curve.tokens += sum(len(e.ids) for e in batch)
+    curve.completion_tokens += sum(e.n_completion for e in batch)
+    curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in _parts(batch, settings))
+
+
+def dev_loss(network: Network, dev: list[Example], settings: Settings) -> float:
+    """Return the mean loss (nats a completion token) over held-out examples; ModelError if it is not finite."""
+    import torch
+
+    network.model.eval()
+    ordered = sorted(dev, key=lambda e: len(e.ids))
+    size = settings.micro_batch_size or settings.batch_size
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for start in range(0, len(ordered), size):
+            loss, n = network.loss(ordered[start : start + size])
+            total, count = total + loss.item(), count + n
+    if not total < float("inf"):  # NaN compares false
+        raise ModelError(f"the dev loss is {total / count}; lower lr (now {settings.lr}) or use dtype float32")
+    return round(total / count, 6)
