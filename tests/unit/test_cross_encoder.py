@@ -21,8 +21,10 @@ from searchtune.training.cross_encoder import (
 )
 
 CANDIDATES = [f"d{i}" for i in range(10)]
-TEXTS = {f"d{i}": f"passage {word} about the {word}" for i, word in enumerate(
-    ["river", "mill", "boat", "bridge", "grain", "forest", "candle", "copper"])}
+TEXTS = {
+    f"d{i}": f"passage {word} about the {word}"
+    for i, word in enumerate(["river", "mill", "boat", "bridge", "grain", "forest", "candle", "copper"])
+}
 
 
 def row(query: str, source: str, part: str = "train", rank: int = 1, name: str = "y0-0") -> Synthetic:
@@ -42,7 +44,7 @@ def test_the_schedule_rises_then_falls_and_always_learns(total, warmup):
     warmup = min(warmup, total - 1)
     rates = [learning_rate(step, total, warmup, 1.0) for step in range(total)]
     assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1.0
-    assert rates[:warmup + 1] == sorted(rates[:warmup + 1]) and rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert rates[: warmup + 1] == sorted(rates[: warmup + 1]) and rates[warmup:] == sorted(rates[warmup:], reverse=True)
 
 
 def test_the_released_schedule_hardly_decays():
@@ -84,8 +86,11 @@ def test_groups_start_with_the_source():
 def test_tuples_hold_the_source_once_and_keep_their_size():
     assert tuple_windows(CANDIDATES, "d1", 4, 2, 10) == [["d1", "d0", "d2", "d3"], ["d1", "d4", "d5", "d6"]]
     assert tuple_windows(CANDIDATES, "d1", 5, 1, 10) == [["d1", "d0", "d2", "d3", "d6"]]
-    assert tuple_windows(CANDIDATES, "d1", 4, 9, 10) == [["d1", "d0", "d2", "d3"], ["d1", "d4", "d5", "d6"],
-                                                         ["d1", "d7", "d8", "d9"]]
+    assert tuple_windows(CANDIDATES, "d1", 4, 9, 10) == [
+        ["d1", "d0", "d2", "d3"],
+        ["d1", "d4", "d5", "d6"],
+        ["d1", "d7", "d8", "d9"],
+    ]
     assert tuple_windows(CANDIDATES[:2], "d1", 4, 1, 10) == tuple_windows(CANDIDATES[:2], "d1", 4, 3, 10) == []
 
 
@@ -107,7 +112,9 @@ def test_rank_1_is_labelled_unless_the_fault_is_on():
 
 
 def test_rerankers_are_tested_on_queries_that_none_trained_on():
-    rows = [row("q", "d0", part, name=f"y{i % 2}-{i}") for i, part in enumerate(["train", "label", "held", "label", "held"])]
+    rows = [
+        row("q", "d0", part, name=f"y{i % 2}-{i}") for i, part in enumerate(["train", "label", "held", "label", "held"])
+    ]
     assert [r.id for r in unseen(rows, 9)] == ["y0-2", "y0-4", "y1-1", "y1-3"]
     assert [r.id for r in unseen(rows, 3)] == ["y0-2", "y0-4", "y1-1"]
 
@@ -131,7 +138,8 @@ def test_losses_by_hand():
     log = torch.log(torch.tensor(2.0))
     assert group_loss(logits[:2], [2], "pointwise").item() == pytest.approx(log.item())
     assert group_loss(logits, [2, 2], "listwise").item() == pytest.approx(
-        ((log + torch.log(1 + torch.exp(torch.tensor(-2.0)))) / 2).item())
+        ((log + torch.log(1 + torch.exp(torch.tensor(-2.0)))) / 2).item()
+    )
     with pytest.raises(ConfigError, match="did you mean 'listwise'"):
         group_loss(logits, [4], "listwize")
 
@@ -205,8 +213,16 @@ def test_training_beats_the_untrained_head_and_repeats(encoder):
 
     collection = Collection({i: Passage("", t) for i, t in TEXTS.items()}, {"q": Query("x")}, {})
     rows = [row(text.split()[1], i) for i, text in TEXTS.items()]
-    params = {"seed": 1, "batch_size": 16, "warmup_ratio": 0.1, "lr": 3e-3, "weight_decay": 0.0,
-              "loss": "listwise", "max_grad_norm": 1.0, "faults": []}
+    params = {
+        "seed": 1,
+        "batch_size": 16,
+        "warmup_ratio": 0.1,
+        "lr": 3e-3,
+        "weight_decay": 0.0,
+        "loss": "listwise",
+        "max_grad_norm": 1.0,
+        "faults": [],
+    }
     groups = make_groups(rows, {"policy": "random", "count": 3, "depth": 8}, 1)
     curves = []
     for _ in range(2):

@@ -10,15 +10,32 @@ from searchtune.files import write_jsonl
 from searchtune.training.distillation import Tokens, Tuple, load_tuples, plan_batches, rate_at, shuffle_scores
 
 TEXTS = {f"d{i}": f"{word} by the old {word}" for i, word in enumerate(["river", "mill", "boat", "bridge", "grain"])}
-PARAMS = {"seed": 1, "epochs": 1, "batch_size": 2, "lr": 3e-3, "schedule": "linear", "warmup_ratio": 0.1,
-          "weight_decay": 0.0, "max_grad_norm": 2.0, "dropout": 0.0, "freeze_layers": 0, "student_temperature": 1.0,
-          "teacher_temperature": 1.0, "precision": "float32", "dim": 16, "passage_length": 16, "query_length": 8}
+PARAMS = {
+    "seed": 1,
+    "epochs": 1,
+    "batch_size": 2,
+    "lr": 3e-3,
+    "schedule": "linear",
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 2.0,
+    "dropout": 0.0,
+    "freeze_layers": 0,
+    "student_temperature": 1.0,
+    "teacher_temperature": 1.0,
+    "precision": "float32",
+    "dim": 16,
+    "passage_length": 16,
+    "query_length": 8,
+}
 
 
 def some_tuples() -> list[Tuple]:
     ids = list(TEXTS)
-    return [Tuple(f"t{i}", TEXTS[s].split()[0], (s, *[d for d in ids if d != s][:3]), (4.0, 0.0, 0.0, 0.0))
-            for i, s in enumerate(ids)]
+    return [
+        Tuple(f"t{i}", TEXTS[s].split()[0], (s, *[d for d in ids if d != s][:3]), (4.0, 0.0, 0.0, 0.0))
+        for i, s in enumerate(ids)
+    ]
 
 
 def test_shuffled_scores_are_the_same_values_in_another_order():
@@ -40,8 +57,10 @@ def test_tuples_that_do_not_match_are_refused(tmp_path):
 
 
 def test_phases_follow_each_other_and_each_tuple_comes_once_an_epoch():
-    rows = [Tuple(f"t{i}", "q", ("a", "b") if i % 3 else ("a", "b", "c"), (1.0,) * (2 if i % 3 else 3), i % 2)
-            for i in range(12)]
+    rows = [
+        Tuple(f"t{i}", "q", ("a", "b") if i % 3 else ("a", "b", "c"), (1.0,) * (2 if i % 3 else 3), i % 2)
+        for i in range(12)
+    ]
     tokens = Tokens([[1]] * 12, {"a": [1], "b": [1, 2], "c": [1, 2, 3]})
     plan = plan_batches(rows, tokens, PARAMS | {"epochs": 2})
     order = [i for batch in plan for i in batch]
@@ -51,7 +70,9 @@ def test_phases_follow_each_other_and_each_tuple_comes_once_an_epoch():
 
 
 def test_the_rate_is_constant_as_released_or_warms_up():
-    assert rate_at(0, 10, PARAMS | {"schedule": "constant"}) == rate_at(9, 10, PARAMS | {"schedule": "constant"}) == 3e-3
+    assert (
+        rate_at(0, 10, PARAMS | {"schedule": "constant"}) == rate_at(9, 10, PARAMS | {"schedule": "constant"}) == 3e-3
+    )
     assert rate_at(0, 10, PARAMS) == 1.5e-3 and rate_at(1, 10, PARAMS) == 3e-3
 
 
@@ -98,8 +119,9 @@ def test_training_scores_are_those_of_search(encoder, collection):
     names = sorted(tokens.passages)
     place = {name: n for n, name in enumerate(names)}
     with torch.no_grad():
-        scores = model.scores(tokens.queries, [tokens.passages[n] for n in names],
-                              [[place[i] for i in r.passages] for r in rows])
+        scores = model.scores(
+            tokens.queries, [tokens.passages[n] for n in names], [[place[i] for i in r.passages] for r in rows]
+        )
     vectors = dict(zip(names, model.encode_passages([TEXTS[n] for n in names]), strict=True))
     for row, query, found in zip(rows, model.encode_queries([r.query for r in rows]), scores, strict=True):
         wanted = [maxsim(query, vectors[i], [len(vectors[i])]).item() for i in row.passages]

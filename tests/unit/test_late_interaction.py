@@ -96,8 +96,10 @@ def test_search_agrees_with_maxsim_one_by_one(folder, monkeypatch):
     model = load(folder)
     index = model.index(["a", "b", "c", "d"], TEXTS)
     queries = model.encode_queries(["who saw the mill", "old boats"])
-    wanted = [sorted(zip(maxsim(q, index.vectors, index.lengths).tolist(), index.ids, strict=True), reverse=True)
-              for q in queries]
+    wanted = [
+        sorted(zip(maxsim(q, index.vectors, index.lengths).tolist(), index.ids, strict=True), reverse=True)
+        for q in queries
+    ]
     found = search(index, queries, 4)
     assert [[i for i, _ in ranking] for ranking in found] == [[i for _, i in ranking] for ranking in wanted]
     assert [s for _, s in found[0]] == pytest.approx([s for s, _ in wanted[0]], abs=1e-5)

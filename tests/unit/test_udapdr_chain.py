@@ -13,16 +13,70 @@ from searchtune.files import read_json, read_jsonl, read_tsv
 from searchtune.stage import provenance_of, run_job
 from searchtune.synthesis import udapdr_arguments as udapdr
 
-WORDS = ["amber", "anchor", "basket", "beacon", "bridge", "candle", "canyon", "copper", "coral", "cotton", "dragon", "ember", "falcon", "forest", "garden", "glacier", "granite", "harbor", "hazel", "island", "ivory", "jasmine", "kettle", "lagoon", "lantern", "maple", "marble", "meadow", "mirror", "nectar", "oak", "orchid", "pebble", "pepper", "quartz", "quiver", "raven", "river", "saddle", "silver", "thistle", "thunder", "timber", "tulip", "velvet", "walnut", "willow"]
+WORDS = [
+    "amber",
+    "anchor",
+    "basket",
+    "beacon",
+    "bridge",
+    "candle",
+    "canyon",
+    "copper",
+    "coral",
+    "cotton",
+    "dragon",
+    "ember",
+    "falcon",
+    "forest",
+    "garden",
+    "glacier",
+    "granite",
+    "harbor",
+    "hazel",
+    "island",
+    "ivory",
+    "jasmine",
+    "kettle",
+    "lagoon",
+    "lantern",
+    "maple",
+    "marble",
+    "meadow",
+    "mirror",
+    "nectar",
+    "oak",
+    "orchid",
+    "pebble",
+    "pepper",
+    "quartz",
+    "quiver",
+    "raven",
+    "river",
+    "saddle",
+    "silver",
+    "thistle",
+    "thunder",
+    "timber",
+    "tulip",
+    "velvet",
+    "walnut",
+    "willow",
+]
 
 
 def make_collection(path: Path, name: str) -> Path:
     """Thirty passages of nine words each, two of them asked about in every query."""
     texts = {f"d{i:02d}": " ".join(WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(9)) for i in range(30)}
-    queries = {f"q{i:02d}": Query(f"where is the {texts[f'd{i:02d}'].split()[1]}?", "", {"split": "test"})
-               for i in range(10)}
-    Collection({i: Passage("", t) for i, t in texts.items()}, queries, {f"q{i:02d}": {f"d{i:02d}": 1} for i in range(10)},
-               {}, {"id": name}).save(path)
+    queries = {
+        f"q{i:02d}": Query(f"where is the {texts[f'd{i:02d}'].split()[1]}?", "", {"split": "test"}) for i in range(10)
+    }
+    Collection(
+        {i: Passage("", t) for i, t in texts.items()},
+        queries,
+        {f"q{i:02d}": {f"d{i:02d}": 1} for i in range(10)},
+        {},
+        {"id": name},
+    ).save(path)
     return path
 
 
@@ -30,60 +84,131 @@ def stage(name: str, inputs: dict, outputs: dict, params: dict) -> dict:
     def plain(value: object) -> object:
         return [str(v) for v in value] if isinstance(value, list) else str(value)
 
-    return run_job({"stage": name, "inputs": {k: plain(v) for k, v in inputs.items()},
-                    "outputs": {k: str(v) for k, v in outputs.items()}, "params": params, "threads": 1})
+    return run_job(
+        {
+            "stage": name,
+            "inputs": {k: plain(v) for k, v in inputs.items()},
+            "outputs": {k: str(v) for k, v in outputs.items()},
+            "params": params,
+            "threads": 1,
+        }
+    )
 
 
 def run_chain(folder: Path, config: dict, models: dict[str, Path], collection: Path) -> None:
     """Run one collection's chain, from stage 1 to the students."""
     base = {"collection": collection}
     stage("udapdr.seed", base | {"model": models["lm"]}, {"seed": folder / "seed"}, udapdr.seed_args(config))
-    stage("udapdr.prompts", {"seed": folder / "seed"}, {"prompts": folder / "prompts.jsonl",
-                                                        "synthesis": folder / "prompts.synthesis.tsv"},
-          udapdr.prompts_args(config))
-    stage("udapdr.scale_up", base | {"prompts": folder / "prompts.jsonl", "model": models["lm"]},
-          {"queries": folder / "queries"}, udapdr.scale_up_args(config))
-    stage("retrieve.late", base | {"model": models["encoder"]},
-          {"runs": folder / "late" / "zero_shot", "index": folder / "index"}, udapdr.zero_shot_args(config))
-    stage("udapdr.filter", base | {"queries": folder / "queries", "seed": folder / "seed", "model": models["encoder"],
-                                   "index": folder / "index"},
-          {"queries": folder / "filtered"}, udapdr.filter_args(config))
+    stage(
+        "udapdr.prompts",
+        {"seed": folder / "seed"},
+        {"prompts": folder / "prompts.jsonl", "synthesis": folder / "prompts.synthesis.tsv"},
+        udapdr.prompts_args(config),
+    )
+    stage(
+        "udapdr.scale_up",
+        base | {"prompts": folder / "prompts.jsonl", "model": models["lm"]},
+        {"queries": folder / "queries"},
+        udapdr.scale_up_args(config),
+    )
+    stage(
+        "retrieve.late",
+        base | {"model": models["encoder"]},
+        {"runs": folder / "late" / "zero_shot", "index": folder / "index"},
+        udapdr.zero_shot_args(config),
+    )
+    stage(
+        "udapdr.filter",
+        base
+        | {
+            "queries": folder / "queries",
+            "seed": folder / "seed",
+            "model": models["encoder"],
+            "index": folder / "index",
+        },
+        {"queries": folder / "filtered"},
+        udapdr.filter_args(config),
+    )
     rerankers = [folder / "rerankers" / str(y) for y in range(config["udapdr"]["prompts"]["count"])]
     for y, path in enumerate(rerankers):
-        stage("train.cross_encoder", base | {"model": models["encoder"], "queries": folder / "filtered"}, {"model": path},
-              udapdr.reranker_args(config, y))
-    stage("score.teachers", base | {"queries": folder / "filtered", "models": rerankers},
-          {"tuples": folder / "tuples.jsonl"}, udapdr.teachers_args(config))
+        stage(
+            "train.cross_encoder",
+            base | {"model": models["encoder"], "queries": folder / "filtered"},
+            {"model": path},
+            udapdr.reranker_args(config, y),
+        )
+    stage(
+        "score.teachers",
+        base | {"queries": folder / "filtered", "models": rerankers},
+        {"tuples": folder / "tuples.jsonl"},
+        udapdr.teachers_args(config),
+    )
     for variant in ("adapted", "shuffled"):
-        stage("train.student", base | {"model": models["encoder"], "tuples": folder / "tuples.jsonl"},
-              {"model": folder / "students" / variant}, udapdr.student_args(config, variant))
+        stage(
+            "train.student",
+            base | {"model": models["encoder"], "tuples": folder / "tuples.jsonl"},
+            {"model": folder / "students" / variant},
+            udapdr.student_args(config, variant),
+        )
 
 
 def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], collection: Path) -> Path:
     """Search, rerank, time and compare on the target; return the folder of tables."""
     base, runs = {"collection": collection}, folder / "runs"
-    students = {"student_off_domain": off / "students" / "adapted", "student_adapted": folder / "students" / "adapted",
-                "student_shuffled_teacher": folder / "students" / "shuffled"}
+    students = {
+        "student_off_domain": off / "students" / "adapted",
+        "student_adapted": folder / "students" / "adapted",
+        "student_shuffled_teacher": folder / "students" / "shuffled",
+    }
     for system, model in students.items():
-        stage("retrieve.late", base | {"model": model}, {"runs": folder / "late" / system,
-                                                         "index": folder / "indexes" / system},
-              udapdr.student_runs_args(config, system))
+        stage(
+            "retrieve.late",
+            base | {"model": model},
+            {"runs": folder / "late" / system, "index": folder / "indexes" / system},
+            udapdr.student_runs_args(config, system),
+        )
     for name in ("bm25", "dense"):  # the dense baseline is another step's: here BM25 stands for it
-        stage("retrieve.bm25", base, {"run": runs / f"{name}.run.gz", "scores": runs / f"{name}.scores.tsv.gz"},
-              {"k1": 0.9, "b": 0.4, "depth": 100, "splits": ["test"], "stop_list": "extended"})
+        stage(
+            "retrieve.bm25",
+            base,
+            {"run": runs / f"{name}.run.gz", "scores": runs / f"{name}.scores.tsv.gz"},
+            {"k1": 0.9, "b": 0.4, "depth": 100, "splits": ["test"], "stop_list": "extended"},
+        )
     rerankers = [folder / "rerankers" / "0", folder / "rerankers" / "1"]
-    stage("rerank.cross_encoder", base | {"run": runs / "bm25.run.gz", "models": rerankers},
-          {"run": runs / "r.run.gz", "scores": runs / "r.scores.tsv.gz"}, udapdr.rerank_args(config))
-    stage("udapdr.latency", base | {"student": students["student_adapted"], "reranker": rerankers[0],
-                                    "index": folder / "indexes" / "student_adapted"},
-          {"latency": folder / "latency.tsv", "hardware": folder / "hardware.json"}, udapdr.latency_args(config))
-    stage("udapdr.evaluate", base | {
-        "bm25": runs / "bm25.run.gz", "dense": runs / "dense.run.gz", "reranked": runs / "r.run.gz",
-        "reranked_scores": runs / "r.scores.tsv.gz", "late": [folder / "late" / s for s in ("zero_shot", *students)],
-        "rerankers": rerankers, "synthesis": [folder / "seed", folder / "prompts.synthesis.tsv", folder / "queries",
-                                              folder / "filtered"],
-        "filtered": folder / "filtered", "latency": folder / "latency.tsv"},
-        {"tables": folder / "tables"}, udapdr.evaluate_args(config))
+    stage(
+        "rerank.cross_encoder",
+        base | {"run": runs / "bm25.run.gz", "models": rerankers},
+        {"run": runs / "r.run.gz", "scores": runs / "r.scores.tsv.gz"},
+        udapdr.rerank_args(config),
+    )
+    stage(
+        "udapdr.latency",
+        base
+        | {
+            "student": students["student_adapted"],
+            "reranker": rerankers[0],
+            "index": folder / "indexes" / "student_adapted",
+        },
+        {"latency": folder / "latency.tsv", "hardware": folder / "hardware.json"},
+        udapdr.latency_args(config),
+    )
+    stage(
+        "udapdr.evaluate",
+        base
+        | {
+            "bm25": runs / "bm25.run.gz",
+            "dense": runs / "dense.run.gz",
+            "reranked": runs / "r.run.gz",
+            "reranked_scores": runs / "r.scores.tsv.gz",
+            "late": [folder / "late" / s for s in ("zero_shot", *students)],
+            "rerankers": rerankers,
+            "synthesis": [folder / "seed", folder / "prompts.synthesis.tsv", folder / "queries", folder / "filtered"],
+            "filtered": folder / "filtered",
+            "latency": folder / "latency.tsv",
+        },
+        {"tables": folder / "tables"},
+        udapdr.evaluate_args(config),
+    )
     return folder / "tables"
 
 
@@ -107,8 +232,15 @@ def chain(tmp_path_factory):
 def test_every_system_is_in_the_quality_table(chain):
     rows = read_tsv(chain["tables"] / "quality.tsv")
     assert {row["system"] for row in rows} == {
-        "bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain",
-        "student_adapted", "student_shuffled_teacher", "bm25_reranked"}
+        "bm25",
+        "minilm_dense",
+        "maxsim_no_projection",
+        "student_untrained_projection",
+        "student_off_domain",
+        "student_adapted",
+        "student_shuffled_teacher",
+        "bm25_reranked",
+    }
     assert {row["metric"] for row in rows} == {"Success@5", "nDCG@10", "RR"}
     assert all(0 <= float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"]) <= 1 for row in rows)
     assert all(row["p_vs_bm25"] == "" for row in rows if row["system"] == "bm25")
@@ -118,8 +250,10 @@ def test_every_system_is_in_the_quality_table(chain):
 def test_counts_agree_from_stage_to_stage(chain):
     rows = read_tsv(chain["tables"] / "synthesis.tsv")
     folder = chain["root"] / "amazon"
-    out = {stage_name: sum(int(r["out"]) for r in rows if r["stage"] == stage_name)
-           for stage_name in ("scale_up", "clean", "deduplicate", "filter", "prompts")}
+    out = {
+        stage_name: sum(int(r["out"]) for r in rows if r["stage"] == stage_name)
+        for stage_name in ("scale_up", "clean", "deduplicate", "filter", "prompts")
+    }
     given = {name: sum(int(r["in"]) for r in rows if r["stage"] == name) for name in out}
     assert out["prompts"] == 6
     assert given["clean"] == out["scale_up"] and given["deduplicate"] == out["clean"]
@@ -134,8 +268,12 @@ def test_signs_of_life_cover_rerankers_teacher_filter_and_spread(chain):
     assert len(signs) == 5
     assert signs[0] == "reranker amazon/0 beats its untrained head"
     systems = [(row["system"], row["depth"], row["batch"]) for row in read_tsv(chain["tables"] / "latency.tsv")]
-    assert systems[:4] == [("bm25", "100", "1"), ("bm25", "100", "4"), ("student_adapted", "100", "1"),
-                           ("student_adapted", "100", "4")]
+    assert systems[:4] == [
+        ("bm25", "100", "1"),
+        ("bm25", "100", "4"),
+        ("student_adapted", "100", "1"),
+        ("student_adapted", "100", "4"),
+    ]
     assert len(systems) == 8
 
 
@@ -153,10 +291,14 @@ def test_labelled_queries_never_trained_their_reranker(chain):
 def test_a_smaller_z_is_a_prefix(chain, tmp_path):
     folder, config = chain["root"] / "amazon", chain["config"]
     params = udapdr.scale_up_args(config) | {"per_prompt": 5}
-    stage("udapdr.scale_up", {"collection": chain["target"], "prompts": folder / "prompts.jsonl",
-                              "model": chain["models"]["lm"]}, {"queries": tmp_path / "q"}, params)
+    stage(
+        "udapdr.scale_up",
+        {"collection": chain["target"], "prompts": folder / "prompts.jsonl", "model": chain["models"]["lm"]},
+        {"queries": tmp_path / "q"},
+        params,
+    )
     fewer, more = (read_jsonl(path / "queries.jsonl") for path in (tmp_path / "q", folder / "queries"))
-    assert fewer == more[:len(fewer)]
+    assert fewer == more[: len(fewer)]
     assert len(fewer) < len(more)
 
 
@@ -165,18 +307,30 @@ def test_a_filter_that_keeps_nothing_is_an_error(chain, tmp_path):
     folder, config = chain["root"] / "amazon", chain["config"]
     (tmp_path / "queries").mkdir()
     (tmp_path / "queries" / "queries.jsonl").write_text(
-        '{"id": "y0-0", "text": "zzz", "source": "d00", "prompt": 0}\n', encoding="utf-8")
+        '{"id": "y0-0", "text": "zzz", "source": "d00", "prompt": 0}\n', encoding="utf-8"
+    )
     params = udapdr.filter_args(config) | {"retrievers": ["bm25"], "candidates": "bm25", "k": 1}
     with pytest.raises(DataError, match="none of 1 synthetic queries has its passage in the top 1 of bm25"):
-        stage("udapdr.filter", {"collection": chain["target"], "queries": tmp_path / "queries", "seed": folder / "seed"},
-              {"queries": tmp_path / "out"}, params)
+        stage(
+            "udapdr.filter",
+            {"collection": chain["target"], "queries": tmp_path / "queries", "seed": folder / "seed"},
+            {"queries": tmp_path / "out"},
+            params,
+        )
 
 
 @pytest.mark.slow
 def test_teacher_noise_is_a_switch(chain, tmp_path):
     folder, config = chain["root"] / "amazon", chain["config"]
-    score = partial(stage, "score.teachers", {"collection": chain["target"], "queries": folder / "filtered",
-                                              "models": [folder / "rerankers" / "0", folder / "rerankers" / "1"]})
+    score = partial(
+        stage,
+        "score.teachers",
+        {
+            "collection": chain["target"],
+            "queries": folder / "filtered",
+            "models": [folder / "rerankers" / "0", folder / "rerankers" / "1"],
+        },
+    )
     score({"tuples": tmp_path / "a.jsonl"}, udapdr.teachers_args(config))
     score({"tuples": tmp_path / "b.jsonl"}, udapdr.teachers_args(config) | {"faults": ["U5"]})
     clean, noisy = (read_jsonl(tmp_path / name) for name in ("a.jsonl", "b.jsonl"))

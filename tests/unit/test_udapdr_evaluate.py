@@ -40,8 +40,11 @@ def test_released_ndcg_forgives_what_was_missed():
 
 
 def test_the_released_metric_stands_beside_the_standard_one(tmp_path):
-    collection = Collection({f"d{i}": Passage("", "x") for i in range(12)}, {"q": Query("x", "", {"split": "test"})},
-                            {"q": {f"d{i}": 1 for i in range(10)}})
+    collection = Collection(
+        {f"d{i}": Passage("", "x") for i in range(12)},
+        {"q": Query("x", "", {"split": "test"})},
+        {"q": {f"d{i}": 1 for i in range(10)}},
+    )
     write_run(tmp_path / "r.run.gz", {"q": [("d0", 4.0), ("d10", 3.0), ("d11", 2.0), ("d1", 1.0)]}, "r")
     tables = score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], ["U9"])["bm25"]
     assert tables["nDCG@10"]["q"] == pytest.approx(0.315, abs=5e-4)
@@ -50,16 +53,26 @@ def test_the_released_metric_stands_beside_the_standard_one(tmp_path):
 
 
 def test_the_best_unadapted_system_is_chosen_per_metric():
-    scores = {"bm25": flat(0.4), "student_off_domain": flat(0.5), "student_adapted": flat(0.6), "bm25_reranked": flat(0.7)}
-    assert comparators(scores, "nDCG@10") == {"p_vs_bm25": "bm25", "p_vs_best_unadapted": "student_off_domain",
-                                              "p_vs_reranked": "bm25_reranked"}
+    scores = {
+        "bm25": flat(0.4),
+        "student_off_domain": flat(0.5),
+        "student_adapted": flat(0.6),
+        "bm25_reranked": flat(0.7),
+    }
+    assert comparators(scores, "nDCG@10") == {
+        "p_vs_bm25": "bm25",
+        "p_vs_best_unadapted": "student_off_domain",
+        "p_vs_reranked": "bm25_reranked",
+    }
 
 
 def test_one_test_serves_both_directions_and_both_columns():
     scores = {"bm25": flat(0.5), "minilm_dense": flat(0.4), "student_adapted": flat(0.6), "bm25_reranked": flat(0.6)}
     found = p_values(scores, 0, 1000)
     # BM25 is the best unadapted system: the same test stands in both columns
-    assert found["student_adapted", "nDCG@10", "p_vs_bm25"] == found["student_adapted", "nDCG@10", "p_vs_best_unadapted"]
+    assert (
+        found["student_adapted", "nDCG@10", "p_vs_bm25"] == found["student_adapted", "nDCG@10", "p_vs_best_unadapted"]
+    )
     assert found["bm25", "nDCG@10", "p_vs_reranked"] == found["bm25_reranked", "nDCG@10", "p_vs_bm25"]
     assert ("bm25", "nDCG@10", "p_vs_bm25") not in found
     # no difference on any query: p = 1 whatever the correction
@@ -68,7 +81,9 @@ def test_one_test_serves_both_directions_and_both_columns():
 
 
 def test_quality_rows_carry_interval_n_and_note():
-    rows = quality_rows("amazon", {"bm25": flat(0.5), "bm25_reranked": flat(0.6)}, {"bm25_reranked": "one seed"}, PARAMS)
+    rows = quality_rows(
+        "amazon", {"bm25": flat(0.5), "bm25_reranked": flat(0.6)}, {"bm25_reranked": "one seed"}, PARAMS
+    )
     assert [row["system"] for row in rows] == ["bm25", "bm25_reranked"]
     assert rows[0]["value"] == pytest.approx(0.51) and rows[0]["ci_low"] <= 0.51 <= rows[0]["ci_high"]
     assert (rows[0]["n"], rows[0]["p_vs_bm25"], rows[0]["note"], rows[1]["note"]) == (12, None, "", "one seed")
@@ -79,11 +94,13 @@ def test_signs_fail_when_nothing_was_learned(tmp_path):
     assert teacher_sign(same, 0, 1000)["passed"] is False
     worse = {"student_adapted": flat(0.5), "student_shuffled_teacher": flat(0.1)}
     assert teacher_sign(worse, 0, 1000)["passed"] is True
-    assert teacher_sign({"student_adapted": flat(0.1), "student_shuffled_teacher": flat(0.5)}, 0, 1000)["passed"] is False
+    assert (
+        teacher_sign({"student_adapted": flat(0.1), "student_shuffled_teacher": flat(0.5)}, 0, 1000)["passed"] is False
+    )
     folder = tmp_path / "amazon" / "rerankers" / "0"
     for trained, p, passed in ((0.8, 0.01, True), (0.2, 0.01, False), (0.8, 0.2, False)):
         write_json(folder / "evaluation.json", {"untrained": 0.4, "trained": trained, "p_value": p, "n": 20})
-        row, = reranker_signs([folder])
+        (row,) = reranker_signs([folder])
         assert row["passed"] is passed and row["sign"] == "reranker amazon/0 beats its untrained head"
 
 
@@ -99,8 +116,12 @@ def test_scores_must_vary_within_every_query():
 
 
 def test_failures_are_answers_without_a_usable_question():
-    rows = [{"stage": "seed", "in": "10", "out": "9"}, {"stage": "seed", "in": "10", "out": "5"},
-            {"stage": "scale_up", "in": "50", "out": "50"}, {"stage": "clean", "in": "50", "out": "40"}]
+    rows = [
+        {"stage": "seed", "in": "10", "out": "9"},
+        {"stage": "seed", "in": "10", "out": "5"},
+        {"stage": "scale_up", "in": "50", "out": "50"},
+        {"stage": "clean", "in": "50", "out": "40"},
+    ]
     assert [(r["step"], r["calls"], r["failed"]) for r in failure_rows(rows)] == [("seed", 20, 6), ("scale_up", 50, 10)]
 
 

@@ -39,7 +39,9 @@ from searchtune.synthesis.udapdr_writer import draw, seed_of
 
 SEED = load_templates(udapdr_seed.PROMPTS)
 SCALE_UP = load_templates(udapdr_scale_up.PROMPTS)
-DEMONSTRATIONS = [{"source": f"d{n}", "passage": f"Passage {n}.", "good": f"Why {n}?", "bad": f"What {n}?"} for n in "12"]
+DEMONSTRATIONS = [
+    {"source": f"d{n}", "passage": f"Passage {n}.", "good": f"Why {n}?", "bad": f"What {n}?"} for n in "12"
+]
 
 GOLDEN_VANILLA = """\
 Passage: Sourdough rises without baker's yeast. A starter of flour and water, fed every day, gathers wild yeast and \
@@ -90,7 +92,8 @@ Good question:"""
 def test_stage_1_prompts_are_the_golden_ones():
     assert question_prompt(SEED, "vanilla", "A {kettle}.") == GOLDEN_VANILLA
     assert question_prompt(SEED, "write", "A {kettle}.") == (
-        "Write a question that is answered by this passage.\n\nPassage: A {kettle}.\n\nQuestion:")
+        "Write a question that is answered by this passage.\n\nPassage: A {kettle}.\n\nQuestion:"
+    )
     guided = question_prompt(SEED, "guided", "A {kettle}.")
     assert guided.count("Good question:") == 4 and guided.count("Bad question:") == 3
     assert guided.endswith("Example 4\nPassage: A {kettle}.\nGood question:")
@@ -103,18 +106,21 @@ def test_corpus_adapted_prompts_are_the_golden_ones():
     assert scale_up_prompt(SCALE_UP, "instruction", DEMONSTRATIONS, "A {kettle}.") == GOLDEN_INSTRUCTION
 
 
-@pytest.mark.parametrize(("answer", "question"), [
-    ("What is it?\nBad question: Why?", "What is it?"),
-    ("\n\n  Good question: How long\tdoes it last? Bad question: Why?", "How long does it last?"),
-    ("Question 2: Who built it", "Who built it"),
-    ("Example 4 Passage: x", "Example 4"),
-    ("Which mug leaks? Which one does not?", "Which mug leaks?"),
-    ("is it safe  Good question: is it", "is it safe"),
-    ('"Who was she?"', "Who was she?"),
-    ("What about the US-ratio: 3:1?", "What about the US-ratio: 3:1?"),
-    ("", ""),
-    (" \n ", ""),
-])
+@pytest.mark.parametrize(
+    ("answer", "question"),
+    [
+        ("What is it?\nBad question: Why?", "What is it?"),
+        ("\n\n  Good question: How long\tdoes it last? Bad question: Why?", "How long does it last?"),
+        ("Question 2: Who built it", "Who built it"),
+        ("Example 4 Passage: x", "Example 4"),
+        ("Which mug leaks? Which one does not?", "Which mug leaks?"),
+        ("is it safe  Good question: is it", "is it safe"),
+        ('"Who was she?"', "Who was she?"),
+        ("What about the US-ratio: 3:1?", "What about the US-ratio: 3:1?"),
+        ("", ""),
+        (" \n ", ""),
+    ],
+)
 def test_an_answer_is_cut_to_its_first_question(answer, question):
     assert clean_answer(answer) == question
 
@@ -126,12 +132,21 @@ def test_cleaning_never_leaves_a_line_break_and_is_stable(text):
     assert once.count("?") <= 1
 
 
-@pytest.mark.parametrize(("query", "rule"), [
-    ("", "blank"), ("?!", "blank"), ("Why so?", "too_short"), ("a b c d e f", "too_long"),
-    ("что это за книга", "not_english"), ("What does the author say?", "forbidden_word"),
-    ("Who are the Speakers here?", "forbidden_word"), ("what is the problem here", "forbidden_word"),
-    ("Which authority decides it?", None), ("How long is it?", None),
-])
+@pytest.mark.parametrize(
+    ("query", "rule"),
+    [
+        ("", "blank"),
+        ("?!", "blank"),
+        ("Why so?", "too_short"),
+        ("a b c d e f", "too_long"),
+        ("что это за книга", "not_english"),
+        ("What does the author say?", "forbidden_word"),
+        ("Who are the Speakers here?", "forbidden_word"),
+        ("what is the problem here", "forbidden_word"),
+        ("Which authority decides it?", None),
+        ("How long is it?", None),
+    ],
+)
 def test_each_rule_drops_its_query(query, rule):
     assert refusal(query, Rules(min_words=3, max_words=5)) == rule
 
@@ -170,9 +185,14 @@ def seeds(*rows: tuple[str, str, str, str]) -> list[dict]:
 
 
 def test_demonstrations_never_share_a_passage_and_take_turns():
-    rows = seeds(*[(f"d{n}", kind, f"{kind} asks about thing {n} of {n}?", "x") for n in range(9)
-                   for kind in ("guided", "write")],
-                 *[(f"d{n}", "bad", "Is it good?", "x") for n in range(9)])
+    rows = seeds(
+        *[
+            (f"d{n}", kind, f"{kind} asks about thing {n} of {n}?", "x")
+            for n in range(9)
+            for kind in ("guided", "write")
+        ],
+        *[(f"d{n}", "bad", "Is it good?", "x") for n in range(9)],
+    )
     chosen = choose_demonstrations(rows, 6, ["guided", "write"], Checks(), 50, seed=3)
     assert len({d.source for d in chosen}) == 6
     assert [d.strategy for d in chosen] == ["guided", "write"] * 3
@@ -181,12 +201,23 @@ def test_demonstrations_never_share_a_passage_and_take_turns():
 
 
 def test_too_few_sound_pairs_are_an_error_that_says_why():
-    rows = seeds(("a", "write", "Same thing here?", "x"), ("a", "bad", "Same thing here?", "x"),
-                 ("b", "write", "", "x"), ("b", "bad", "Good?", "x"), ("c", "write", "How long is c?", "x"),
-                 ("d", "write", "What of a house?", "kettles"), ("d", "bad", "Is it?", "x"))
+    rows = seeds(
+        ("a", "write", "Same thing here?", "x"),
+        ("a", "bad", "Same thing here?", "x"),
+        ("b", "write", "", "x"),
+        ("b", "bad", "Good?", "x"),
+        ("c", "write", "How long is c?", "x"),
+        ("d", "write", "What of a house?", "kettles"),
+        ("d", "bad", "Is it?", "x"),
+    )
     with pytest.raises(DataError, match=r"3 demonstrations are needed .* 4 passages gave 0") as caught:
         choose_demonstrations(rows, 3, ["write"], Checks(min_grounding=0.5), 50, seed=0)
-    for reason in ("no bad question: 1", "no good question: 1", "is about its passage: 2", "raise udapdr.seed.n_passages"):
+    for reason in (
+        "no bad question: 1",
+        "no good question: 1",
+        "is about its passage: 2",
+        "raise udapdr.seed.n_passages",
+    ):
         assert reason in str(caught.value)
 
 
@@ -212,9 +243,19 @@ def test_calls_avoid_demonstrations_and_grow_by_appending():
     assert [call["id"] for call in more[:3]] == ["y0-000000", "y1-000000", "y0-000001"]
     assert seed_of(13, "y0-000000") != seed_of(13, "y0-000001") != seed_of(14, "y0-000001")
     with pytest.raises(DataError, match="corpus holds only the passages of the demonstrations"):
-        plan_calls(corpus(2), [{"prompt": 0, "demonstrations": [d | {"source": s} for d, s in
-                                                               zip(DEMONSTRATIONS, ("d0", "d1"), strict=True)]}],
-                   1, 20, "good_and_bad", 13)
+        plan_calls(
+            corpus(2),
+            [
+                {
+                    "prompt": 0,
+                    "demonstrations": [d | {"source": s} for d, s in zip(DEMONSTRATIONS, ("d0", "d1"), strict=True)],
+                }
+            ],
+            1,
+            20,
+            "good_and_bad",
+            13,
+        )
 
 
 def test_cleaning_counts_what_each_rule_drops():
@@ -226,8 +267,13 @@ def test_cleaning_counts_what_each_rule_drops():
     assert dropped == {(1, "blank"): 1, (0, "duplicate"): 1, (1, "forbidden_word"): 1, (0, "copied"): 1}
     rows = synthesis_rows([0, 1], calls, answers, sound, unique)
     assert [(r["stage"], r["in"], r["out"]) for r in rows] == [
-        ("scale_up", 3, 3), ("scale_up", 3, 2), ("clean", 3, 2), ("clean", 2, 1), ("deduplicate", 2, 1),
-        ("deduplicate", 1, 1)]
+        ("scale_up", 3, 3),
+        ("scale_up", 3, 2),
+        ("clean", 3, 2),
+        ("clean", 2, 1),
+        ("deduplicate", 2, 1),
+        ("deduplicate", 1, 1),
+    ]
 
 
 def test_stage_1_answers_that_break_a_rule_are_empty():
@@ -244,8 +290,13 @@ def test_ranks_pass_rates_and_fusion_by_hand():
     with pytest.raises(ConfigError, match="did you mean 'all'"):
         passes({}, 20, "al")
     rows = pass_rates("bm25", "prompt", {"0": [1, 3, None, 20]})
-    assert [(r["k"], r["passed"], r["rate"]) for r in rows] == [(1, 1, .25), (5, 2, .5), (10, 2, .5), (20, 3, .75),
-                                                                 (100, 3, .75)]
+    assert [(r["k"], r["passed"], r["rate"]) for r in rows] == [
+        (1, 1, 0.25),
+        (5, 2, 0.5),
+        (10, 2, 0.5),
+        (20, 3, 0.75),
+        (100, 3, 0.75),
+    ]
     fused = fuse([["a", "b"], ["b", "c"]], 2)
     assert fused == [("b", pytest.approx(1 / 62 + 1 / 61)), ("a", pytest.approx(1 / 61))]
     found = {"bm25": [["a", "b"]], "late": [["c", "b"]]}
@@ -270,20 +321,25 @@ def test_parts_follow_the_passage_and_the_shares():
 
 
 def test_x_below_3y_is_refused_at_plan_time():
-    with pytest.raises(ValidationError, match=r"n_passages \(X\) is 14, but 5 prompts \(Y\) of 3 demonstrations need 15"):
+    with pytest.raises(
+        ValidationError, match=r"n_passages \(X\) is 14, but 5 prompts \(Y\) of 3 demonstrations need 15"
+    ):
         Udapdr.model_validate({"seed": {"n_passages": 14}, "prompts": {"count": 5}})
     assert Udapdr.model_validate({"seed": {"n_passages": 15}, "prompts": {"count": 5}}).prompts.count == 5
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"target": "squad", "off_domain": "squad"}, "off_domain is the target"),
-    ({"filter": {"retrievers": ["late"], "candidates": "bm25"}}, "is not among retrievers"),
-    ({"filter": {"k": 30, "depth": 20}}, "deeper than the 20 candidates"),
-    ({"filter": {"shares": {"train": 0.6, "label": 0.4}}}, "leave a share of queries held out"),
-    ({"student": {"lr": 0}}, "greater than 0"),
-    ({"seed": {"strategies": ["rewrite"]}}, "Input should be 'guided'"),
-    ({"teacher": {}}, "Extra inputs are not permitted"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": "squad", "off_domain": "squad"}, "off_domain is the target"),
+        ({"filter": {"retrievers": ["late"], "candidates": "bm25"}}, "is not among retrievers"),
+        ({"filter": {"k": 30, "depth": 20}}, "deeper than the 20 candidates"),
+        ({"filter": {"shares": {"train": 0.6, "label": 0.4}}}, "leave a share of queries held out"),
+        ({"student": {"lr": 0}}, "greater than 0"),
+        ({"seed": {"strategies": ["rewrite"]}}, "Input should be 'guided'"),
+        ({"teacher": {}}, "Extra inputs are not permitted"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(change, message):
     with pytest.raises(ValidationError, match=message):
         Udapdr.model_validate(change)

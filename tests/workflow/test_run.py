@@ -76,10 +76,12 @@ def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
         [sys.executable, "-m", "snakemake", *RUN, "--", "inters"], cwd=again, start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    # in the middle of the first prediction job: training is done, answers are being written
+    # in the middle of a prediction job: training is done, its first shards are written and others are not
     deadline = time.time() + 400
-    while time.time() < deadline and process.poll() is None and not list(again.glob("results/ci/inters/**/.work/*/*")):
-        time.sleep(0.2)
+    while not list(again.glob("results/ci/inters/predictions/.work/*/calls/*.jsonl")):
+        assert process.poll() is None, "the run ended before any shard of answers was seen"
+        assert time.time() < deadline, "no shard of answers after 400 s"
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (again / "results/ci/inters/tables/in_domain.tsv").exists()

@@ -36,8 +36,11 @@ class SeedStage(Section):
     """Stage 1: questions by the strong model."""
 
     n_passages: Count = Field(20, description="X, passages sampled (count; released example: 20)")
-    strategies: list[Strategy] = Field(["guided", "vanilla", "retrieve", "design", "write"], min_length=1,
-                                       description="prompting strategies, in the paper's order")
+    strategies: list[Strategy] = Field(
+        ["guided", "vanilla", "retrieve", "design", "write"],
+        min_length=1,
+        description="prompting strategies, in the paper's order",
+    )
     passage_words: Count = Field(192, description="cut of a passage (words; released code)")
     sampling: Sampling = Sampling()
 
@@ -49,8 +52,11 @@ class PromptStage(Section):
     demonstrations: Count = Field(3, description="demonstrations a prompt (count; paper)")
     passage_words: Count = Field(192, description="cut of a demonstration's passage (words; released code)")
     max_overlap: Share = Field(0.7, description=f"word overlap above which good and bad question are one ({OURS})")
-    min_grounding: Share = Field(0.0, description="least share of a good question's content words that its passage "
-                                 f"must hold ({OURS}; 0 switches the check off)")
+    min_grounding: Share = Field(
+        0.0,
+        description="least share of a good question's content words that its passage "
+        f"must hold ({OURS}; 0 switches the check off)",
+    )
 
 
 class ScaleUpStage(Section):
@@ -60,7 +66,8 @@ class ScaleUpStage(Section):
     passage_words: Count = Field(256, description="cut of a passage (words; released code)")
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95)
     template: Literal["good_and_bad", "good_only", "instruction"] = Field(
-        "good_and_bad", description="form of the corpus-adapted prompt (paper: good and bad questions)")
+        "good_and_bad", description="form of the corpus-adapted prompt (paper: good and bad questions)"
+    )
 
 
 class Parts(Section):
@@ -79,13 +86,15 @@ class Parts(Section):
 class FilterStage(Section):
     """Round-trip filter."""
 
-    retrievers: list[Retriever] = Field(["late"], min_length=1, description="who must find the source passage (paper: "
-                                        "zero-shot ColBERTv2)")
+    retrievers: list[Retriever] = Field(
+        ["late"], min_length=1, description="who must find the source passage (paper: zero-shot ColBERTv2)"
+    )
     require: Literal["all", "any"] = Field("all", description="all retrievers must find it, or any")
     k: Count = Field(20, description="ranks that count as found (count; paper: 20)")
     depth: Count = Field(100, description="candidates kept per query (count; released code)")
     candidates: Literal["bm25", "late", "fused"] = Field(
-        "late", description="whose list gives negatives and tuples; fused = reciprocal ranks of all retrievers")
+        "late", description="whose list gives negatives and tuples; fused = reciprocal ranks of all retrievers"
+    )
     shares: Parts = Parts()
 
     @model_validator(mode="after")
@@ -110,11 +119,14 @@ class Reranker(Section):
 
     model: str = Field("deberta-v3-large", description="start (id of a model)")
     head: Literal["cls", "interaction"] = Field(
-        "cls", description="linear unit on [CLS] (paper), or token interaction, which needs far less data (ours)")
+        "cls", description="linear unit on [CLS] (paper), or token interaction, which needs far less data (ours)"
+    )
     loss: Literal["pointwise", "listwise"] = Field("pointwise", description="cross-entropy of pairs (paper), or lists")
     negatives: Negatives = Negatives()
-    lr: Rate = Field(5e-6, description="peak learning rate (paper, for DeBERTa-v3-large; a MiniLM start on few "
-                     "queries needs about 1e-4)")
+    lr: Rate = Field(
+        5e-6,
+        description="peak learning rate (paper, for DeBERTa-v3-large; a MiniLM start on few queries needs about 1e-4)",
+    )
     epochs: Count = Field(1, description="passes over the queries (paper: 1)")
     batch_size: Count = Field(32, description="pairs an optimiser step (count; paper)")
     warmup_ratio: Share = Field(0.1, description="share of optimiser steps that warm up (paper: linear)")
@@ -131,7 +143,8 @@ class Teachers(Section):
     """Labelling for distillation."""
 
     combine: Literal["mean", "mixed", "sequential"] = Field(
-        "mean", description="mean of all rerankers, or each query's own one, mixed or one after the other (released)")
+        "mean", description="mean of all rerankers, or each query's own one, mixed or one after the other (released)"
+    )
     nway: int = Field(16, ge=2, description="passages a tuple (count; released code)")
     windows: Count = Field(6, description="tuples a query (count; released code)")
     n_tuples: Count = Field(100000, description="tuples in all, at most (count; paper: 1K, 10K, 100K)")
@@ -196,9 +209,11 @@ class Udapdr(Section):
     def _enough_passages_for_the_prompts(self) -> "Udapdr":
         needed = self.prompts.count * self.prompts.demonstrations
         if self.seed.n_passages < needed:
-            raise ValueError(f"udapdr.seed.n_passages (X) is {self.seed.n_passages}, but {self.prompts.count} prompts "
-                             f"(Y) of {self.prompts.demonstrations} demonstrations need {needed} passages: no passage "
-                             "serves twice. Raise X or lower udapdr.prompts.count")
+            raise ValueError(
+                f"udapdr.seed.n_passages (X) is {self.seed.n_passages}, but {self.prompts.count} prompts "
+                f"(Y) of {self.prompts.demonstrations} demonstrations need {needed} passages: no passage "
+                "serves twice. Raise X or lower udapdr.prompts.count"
+            )
         if self.target == self.off_domain:
             raise ValueError(f"udapdr.off_domain is the target {self.target!r} itself; name another collection")
         return self

@@ -34,7 +34,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def time_calls(call: Callable[[list[str]], Any], queries: Sequence[str], batch: int, warm_up: int) -> list[float]:
     """Return milliseconds a query for each batch of ``batch`` queries, after ``warm_up`` batches that do not count."""
-    groups = [list(queries[i:i + batch]) for i in range(0, len(queries), batch)]
+    groups = [list(queries[i : i + batch]) for i in range(0, len(queries), batch)]
     for group in groups[:warm_up]:
         call(group)
     times = []
@@ -47,13 +47,21 @@ def time_calls(call: Callable[[list[str]], Any], queries: Sequence[str], batch: 
 
 def row(system: str, depth: int, batch: int, times: Sequence[float], n: int) -> dict[str, Any]:
     """Return one row of the table; ``n`` counts queries."""
-    return {"system": system, "depth": depth, "batch": batch, "p50_ms": percentile(times, 0.5),
-            "p95_ms": percentile(times, 0.95), "n": n}
+    return {
+        "system": system,
+        "depth": depth,
+        "batch": batch,
+        "p50_ms": percentile(times, 0.5),
+        "p95_ms": percentile(times, 0.95),
+        "n": n,
+    }
 
 
-def rerank_call(index: BM25Index, model: CrossEncoder, collection: Collection, depth: int,
-                batch: int) -> Callable[[list[str]], Any]:
+def rerank_call(
+    index: BM25Index, model: CrossEncoder, collection: Collection, depth: int, batch: int
+) -> Callable[[list[str]], Any]:
     """Return a function that retrieves with BM25 and scores the top ``depth``, ``batch`` pairs at once."""
+
     def call(queries: list[str]) -> None:
         for query, ranking in zip(queries, index.search(queries, depth), strict=True):
             pairs = [(query, collection.passage_text(i)) for i, _ in ranking]
@@ -70,8 +78,12 @@ def hardware(threads: int) -> dict[str, Any]:
     except OSError:
         lines = []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return {"processor": next(names, platform.processor()), "threads": threads, "device": "cpu",
-            "system": platform.platform()}
+    return {
+        "processor": next(names, platform.processor()),
+        "threads": threads,
+        "device": "cpu",
+        "system": platform.platform(),
+    }
 
 
 def measure(job: Job, collection: Collection, queries: list[str]) -> list[dict[str, Any]]:
@@ -84,13 +96,18 @@ def measure(job: Job, collection: Collection, queries: list[str]) -> list[dict[s
     reranker = CrossEncoder.load(job.inputs["reranker"], params["max_length"], params["precision"])
     batches, warm = (1, params["batch_size"]), params["warm_up"]
     # a round number of batches: a last short one would be timed as if it were whole
-    fast = queries[:max(1, len(queries) // params["batch_size"]) * params["batch_size"]]
+    fast = queries[: max(1, len(queries) // params["batch_size"]) * params["batch_size"]]
     depth = params["depth"]
-    calls = {"bm25": lambda q: bm25.search(q, depth),
-             "student_adapted": lambda q: search(index, student.encode_queries(q), depth)}
-    rows = [row(name, depth, batch, time_calls(call, fast, batch, warm), len(fast))
-            for name, call in calls.items() for batch in batches]
-    few = queries[:params["n_reranked"]]
+    calls = {
+        "bm25": lambda q: bm25.search(q, depth),
+        "student_adapted": lambda q: search(index, student.encode_queries(q), depth),
+    }
+    rows = [
+        row(name, depth, batch, time_calls(call, fast, batch, warm), len(fast))
+        for name, call in calls.items()
+        for batch in batches
+    ]
+    few = queries[: params["n_reranked"]]
     for depth in params["depths"]:
         for batch in batches:
             call = rerank_call(bm25, reranker, collection, depth, batch)
@@ -110,7 +127,7 @@ def run(job: Job) -> dict[str, Any]:
     queries = [q.text for split in job.params["splits"] for q in collection.queries_of(split).values()]
     if not queries:
         raise DataError(f"udapdr.latency: no queries in the splits {', '.join(job.params['splits'])}")
-    rows = measure(job, collection, queries[:job.params["n_queries"]])
+    rows = measure(job, collection, queries[: job.params["n_queries"]])
     write_tsv(job.outputs["latency"], COLUMNS, rows)
     write_json(job.outputs["hardware"], hardware(job.threads) | {"passages": len(collection.corpus)})
     return {"rows": len(rows), "passages": len(collection.corpus)}

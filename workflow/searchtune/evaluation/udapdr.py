@@ -36,6 +36,7 @@ def released_ndcg(gains: Sequence[int], k: int = 10) -> float:
     """Return nDCG as the released code computes it (fault U9): the ideal order is that of the retrieved top ``k``
     only, so relevant passages that were missed cost nothing. ``gains`` are those of the ranking, from rank 1.
     """
+
     def dcg(values: Sequence[int]) -> float:
         return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(values, 1))
 
@@ -49,8 +50,9 @@ def released_ndcg_of(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, R
     return {query: released_ndcg([judged.get(i, 0) for i, _ in run[query]]) for query, judged in qrels.items()}
 
 
-def score_systems(collection: Collection, runs: Mapping[str, Path], splits: Sequence[str],
-                  faults: Sequence[str]) -> PerSystem:
+def score_systems(
+    collection: Collection, runs: Mapping[str, Path], splits: Sequence[str], faults: Sequence[str]
+) -> PerSystem:
     """Return system -> metric -> query -> value on the judged queries of ``splits``."""
     qrels = {q: judged for split in splits for q, judged in collection.qrels_of(split).items() if judged}
     found: PerSystem = {}
@@ -90,8 +92,12 @@ def p_values(scores: PerSystem, seed: int, permutations: int) -> dict[tuple[str,
                 test = (metric, min(system, other), max(system, other))
                 if test not in raw:
                     queries = sorted(tables[metric])
-                    raw[test] = paired_test([tables[metric][q] for q in queries],
-                                            [scores[other][metric][q] for q in queries], seed, permutations)
+                    raw[test] = paired_test(
+                        [tables[metric][q] for q in queries],
+                        [scores[other][metric][q] for q in queries],
+                        seed,
+                        permutations,
+                    )
                 places[system, metric, column] = raw[test]
     return places
 
@@ -102,11 +108,23 @@ def quality_rows(collection: str, scores: PerSystem, notes: Mapping[str, str], p
     rows = []
     for system, tables in scores.items():
         for metric, values in tables.items():
-            low, high = bootstrap_ci(list(values.values()), params["seed"], params["bootstrap_samples"],
-                                     params["level"])
+            low, high = bootstrap_ci(
+                list(values.values()), params["seed"], params["bootstrap_samples"], params["level"]
+            )
             tests = {column: found.get((system, metric, column)) for column in COMPARISONS}
-            rows.append({"collection": collection, "system": system, "metric": metric, "value": mean(values),
-                         "ci_low": low, "ci_high": high, "n": len(values), **tests, "note": notes.get(system, "")})
+            rows.append(
+                {
+                    "collection": collection,
+                    "system": system,
+                    "metric": metric,
+                    "value": mean(values),
+                    "ci_low": low,
+                    "ci_high": high,
+                    "n": len(values),
+                    **tests,
+                    "note": notes.get(system, ""),
+                }
+            )
     return rows
 
 
@@ -121,10 +139,16 @@ def reranker_signs(folders: Sequence[Path]) -> list[dict]:
     for folder in folders:
         found = read_json(folder / "evaluation.json")
         gain = found["trained"] - found["untrained"]
-        rows.append(sign(f"reranker {folder.parent.parent.name}/{folder.name} beats its untrained head",
-                         found["p_value"], "p < 0.05, gain > 0", found["p_value"] < ALPHA and gain > 0,
-                         f"RR {found['untrained']:.3f} untrained, {found['trained']:.3f} trained, "
-                         f"{found['n']} held-out synthetic queries"))
+        rows.append(
+            sign(
+                f"reranker {folder.parent.parent.name}/{folder.name} beats its untrained head",
+                found["p_value"],
+                "p < 0.05, gain > 0",
+                found["p_value"] < ALPHA and gain > 0,
+                f"RR {found['untrained']:.3f} untrained, {found['trained']:.3f} trained, "
+                f"{found['n']} held-out synthetic queries",
+            )
+        )
     return rows
 
 
@@ -133,9 +157,13 @@ def teacher_sign(scores: PerSystem, seed: int, permutations: int) -> dict:
     adapted, shuffled = (scores[name]["nDCG@10"] for name in ("student_adapted", "student_shuffled_teacher"))
     queries = sorted(adapted)
     p = paired_test([adapted[q] for q in queries], [shuffled[q] for q in queries], seed, permutations)
-    return sign("shuffled teacher scores make the student worse", p, "p < 0.05, loss > 0",
-                p < ALPHA and mean(shuffled) < mean(adapted),
-                f"nDCG@10 {mean(adapted):.3f} with the teachers' scores, {mean(shuffled):.3f} with shuffled ones")
+    return sign(
+        "shuffled teacher scores make the student worse",
+        p,
+        "p < 0.05, loss > 0",
+        p < ALPHA and mean(shuffled) < mean(adapted),
+        f"nDCG@10 {mean(adapted):.3f} with the teachers' scores, {mean(shuffled):.3f} with shuffled ones",
+    )
 
 
 def filter_sign(rows: Sequence[Mapping[str, str]]) -> dict:
@@ -145,8 +173,13 @@ def filter_sign(rows: Sequence[Mapping[str, str]]) -> dict:
     if not given:
         raise DataError("udapdr.evaluate: the synthesis tables have no row of stage 'filter'")
     rate = kept / given
-    return sign("the filter keeps some and drops some", rate, "0.05 to 0.95", 0.05 < rate < 0.95,
-                f"{kept} of {given} synthetic queries kept")
+    return sign(
+        "the filter keeps some and drops some",
+        rate,
+        "0.05 to 0.95",
+        0.05 < rate < 0.95,
+        f"{kept} of {given} synthetic queries kept",
+    )
 
 
 def spread_sign(scores: Mapping[str, Mapping[str, float]]) -> dict:
@@ -163,8 +196,14 @@ def failure_rows(synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
     for step, stages in steps.items():
         calls = sum(int(r["in"]) for r in synthesis if r["stage"] == stages[0])
         usable = sum(int(r["out"]) for r in synthesis if r["stage"] == stages[-1])
-        rows.append({"step": step, "calls": calls, "failed": calls - usable,
-                     "share": (calls - usable) / calls if calls else None})
+        rows.append(
+            {
+                "step": step,
+                "calls": calls,
+                "failed": calls - usable,
+                "share": (calls - usable) / calls if calls else None,
+            }
+        )
     return rows
 
 
@@ -195,19 +234,33 @@ def run(job: Job) -> dict[str, Any]:
     notes = dict.fromkeys(ENCODER_SYSTEMS, params["seen"]) | dict.fromkeys(trained, params["one_seed"])
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
     synthesis = [row for path in tables for row in read_tsv(path)]
-    signs = [*reranker_signs(job.inputs["rerankers"]), teacher_sign(scores, params["seed"], params["permutations"]),
-             filter_sign(synthesis), spread_sign(read_scores(job.inputs["reranked_scores"]))]
+    signs = [
+        *reranker_signs(job.inputs["rerankers"]),
+        teacher_sign(scores, params["seed"], params["permutations"]),
+        filter_sign(synthesis),
+        spread_sign(read_scores(job.inputs["reranked_scores"])),
+    ]
     folder = job.outputs["tables"]
     write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality_rows(name, scores, notes, params))
-    write_tsv(folder / "per_query.tsv", PER_QUERY_COLUMNS,
-              ({"collection": name, "system": system, "metric": metric, "query-id": query, "value": value}
-               for system, tables in scores.items() for metric, values in tables.items()
-               for query, value in values.items()))
+    write_tsv(
+        folder / "per_query.tsv",
+        PER_QUERY_COLUMNS,
+        (
+            {"collection": name, "system": system, "metric": metric, "query-id": query, "value": value}
+            for system, tables in scores.items()
+            for metric, values in tables.items()
+            for query, value in values.items()
+        ),
+    )
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, synthesis)
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
     latency = read_tsv(job.inputs["latency"])
     write_tsv(folder / "latency.tsv", list(latency[0]), latency)
-    return {"systems": len(scores), "queries": len(scores["bm25"]["RR"]), "signs": len(signs),
-            "signs_passed": sum(row["passed"] for row in signs)}
+    return {
+        "systems": len(scores),
+        "queries": len(scores["bm25"]["RR"]),
+        "signs": len(signs),
+        "signs_passed": sum(row["passed"] for row in signs),
+    }

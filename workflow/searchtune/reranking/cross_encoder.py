@@ -79,8 +79,15 @@ class CrossEncoder:
         self.segments = getattr(model.config, "type_vocab_size", 0) > 1
 
     @classmethod
-    def load(cls, path: Path, max_length: int, precision: str = "float32", seed: int = 0,
-             dropout: float | None = None, head: str = "cls") -> "CrossEncoder":
+    def load(
+        cls,
+        path: Path,
+        max_length: int,
+        precision: str = "float32",
+        seed: int = 0,
+        dropout: float | None = None,
+        head: str = "cls",
+    ) -> "CrossEncoder":
         """Load a folder; where it is an encoder without a head, ``head`` is put on it (``cls``: drawn from ``seed``).
 
         ``dropout`` replaces the model's own. ConfigError for an unknown head.
@@ -128,8 +135,10 @@ class CrossEncoder:
         def padded(values: list[list[int]], fill: int) -> "torch.Tensor":
             return torch.tensor([value + [fill] * (width - len(value)) for value in values])
 
-        found = {"input_ids": padded([row.ids for row in rows], self.model.config.pad_token_id or 0),
-                 "attention_mask": padded([[1] * len(row.ids) for row in rows], 0)}
+        found = {
+            "input_ids": padded([row.ids for row in rows], self.model.config.pad_token_id or 0),
+            "attention_mask": padded([[1] * len(row.ids) for row in rows], 0),
+        }
         segments, text = padded([row.segments for row in rows], 0), padded([row.special for row in rows], 1) == 0
         if self.segments:
             found["token_type_ids"] = segments
@@ -156,7 +165,7 @@ class CrossEncoder:
         scores = [0.0] * len(rows)
         self.model.train(noisy)
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
+            chosen = order[start : start + batch_size]
             with torch.inference_mode():
                 logits = self.forward([rows[i] for i in chosen])
             if not torch.isfinite(logits).all():
@@ -207,8 +216,10 @@ def run(job: Job) -> dict[str, Any]:
     first = read_run(job.inputs["run"])
     asked = [i for split in job.params["splits"] for i in collection.queries_of(split)]
     if missing := [query for query in asked if query not in first]:
-        raise DataError(f"{job.inputs['run']} lacks {len(missing)} of {len(asked)} queries, such as {missing[0]!r}; "
-                        "retrieve them first")
+        raise DataError(
+            f"{job.inputs['run']} lacks {len(missing)} of {len(asked)} queries, such as {missing[0]!r}; "
+            "retrieve them first"
+        )
     top = {query: [document for document, _ in first[query][:depth]] for query in asked}
     keys = [(query, document) for query, documents in top.items() for document in documents]
     pairs = [(collection.queries[query].text, collection.passage_text(document)) for query, document in keys]

@@ -28,13 +28,13 @@ def tuple_windows(candidates: Sequence[str], source: str, nway: int, windows: in
     pool = [c for c in candidates[:depth] if c != source]
     size = nway - 1
     if windows == 1:
-        near = pool[:(size + 1) // 2]
-        rest, wanted = pool[len(near):], size - len(near)
+        near = pool[: (size + 1) // 2]
+        rest, wanted = pool[len(near) :], size - len(near)
         if len(rest) < wanted:
             return []
         return [[source, *near, *(rest[i * len(rest) // wanted] for i in range(wanted))]]
     starts = range(0, min(windows * size, len(pool) - size + 1), size)
-    return [[source, *pool[start:start + size]] for start in starts]
+    return [[source, *pool[start : start + size]] for start in starts]
 
 
 def combine(scores: Sequence[Sequence[float]], how: str, own: int) -> tuple[list[float], int]:
@@ -68,14 +68,21 @@ def run(job: Job) -> dict[str, Any]:
     """
     params = job.params
     rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
-    windows = [(row, number, ids) for row in rows for number, ids in
-               enumerate(tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"]))]
+    windows = [
+        (row, number, ids)
+        for row in rows
+        for number, ids in enumerate(
+            tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"])
+        )
+    ]
     # one order for every size, so that fewer tuples are a prefix of more
     random.Random(params["seed"]).shuffle(windows)
-    windows = windows[:params["n_tuples"]]
+    windows = windows[: params["n_tuples"]]
     if not windows:
-        raise DataError(f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
-                        "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)")
+        raise DataError(
+            f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
+            "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)"
+        )
     collection = Collection.load(job.inputs["collection"])
     pairs = [(row.text, collection.passage_text(i)) for row, _, ids in windows for i in ids]
     models = job.inputs["models"]
@@ -94,10 +101,17 @@ def _tuple_rows(windows: list[tuple[Synthetic, int, list[str]]], scores: list[li
     rows = []
     start = 0
     for row, number, ids in windows:
-        own = [teacher[start:start + len(ids)] for teacher in scores]
+        own = [teacher[start : start + len(ids)] for teacher in scores]
         start += len(ids)
         chosen, phase = combine(own, how, row.prompt % len(own))
-        rows.append({"id": f"{row.id}-{number}", "query": row.text, "passages": ids,
-                     "scores": [round(s, 6) for s in chosen], "phase": phase,
-                     "teachers": [[round(s, 6) for s in teacher] for teacher in own]})
+        rows.append(
+            {
+                "id": f"{row.id}-{number}",
+                "query": row.text,
+                "passages": ids,
+                "scores": [round(s, 6) for s in chosen],
+                "phase": phase,
+                "teachers": [[round(s, 6) for s in teacher] for teacher in own],
+            }
+        )
     return rows

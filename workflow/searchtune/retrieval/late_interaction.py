@@ -61,8 +61,13 @@ class TokenIndex:
         from safetensors.torch import save_file
 
         path.mkdir(parents=True, exist_ok=True)
-        save_file({"vectors": self.vectors.to(torch.float16).contiguous(),
-                   "lengths": torch.tensor(self.lengths, dtype=torch.int32)}, path / "index.safetensors")
+        save_file(
+            {
+                "vectors": self.vectors.to(torch.float16).contiguous(),
+                "lengths": torch.tensor(self.lengths, dtype=torch.int32),
+            },
+            path / "index.safetensors",
+        )
         (path / "index.safetensors").chmod(0o644)
         write_json(path / "ids.json", self.ids)
 
@@ -75,8 +80,10 @@ class TokenIndex:
         tensors, ids = load_file(path / "index.safetensors"), read_json(path / "ids.json")
         lengths = tensors["lengths"].tolist()
         if len(ids) != len(lengths) or sum(lengths) != len(tensors["vectors"]):
-            raise DataError(f"{path}: {len(ids)} ids, {len(lengths)} lengths, {len(tensors['vectors'])} vectors "
-                            "do not belong together; delete it and run again")
+            raise DataError(
+                f"{path}: {len(ids)} ids, {len(lengths)} lengths, {len(tensors['vectors'])} vectors "
+                "do not belong together; delete it and run again"
+            )
         return cls(ids, tensors["vectors"].to(torch.float32), lengths)
 
     def projected(self, weight: "torch.Tensor | None") -> "TokenIndex":
@@ -95,8 +102,9 @@ def orthonormal_projection(hidden: int, dim: int, seed: int) -> "torch.Tensor":
     import torch
 
     if dim > hidden:
-        raise ModelError(f"projection to {dim} dimensions is wider than the encoder's {hidden}; lower "
-                         "udapdr.student.dim")
+        raise ModelError(
+            f"projection to {dim} dimensions is wider than the encoder's {hidden}; lower udapdr.student.dim"
+        )
     square, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((hidden, dim)))
     # QR leaves the signs of the columns open; fixing them makes the matrix the same on every machine
     return torch.tensor((square * np.sign(np.diag(upper))).T.copy(), dtype=torch.float32)
@@ -115,8 +123,9 @@ def maxsim(query: "torch.Tensor", passages: "torch.Tensor", lengths: Sequence[in
     return best.sum(dim=1)
 
 
-def batch_maxsim(queries: "torch.Tensor", query_mask: "torch.Tensor", passages: "torch.Tensor",
-                 passage_mask: "torch.Tensor") -> "torch.Tensor":
+def batch_maxsim(
+    queries: "torch.Tensor", query_mask: "torch.Tensor", passages: "torch.Tensor", passage_mask: "torch.Tensor"
+) -> "torch.Tensor":
     """Return MaxSim scores (B, n) for padded tensors, differentiable.
 
     ``queries`` (B, Tq, d), ``passages`` (B, n, Td, d); masks (B, Tq), (B, n, Td) are true where a
@@ -131,8 +140,14 @@ def batch_maxsim(queries: "torch.Tensor", query_mask: "torch.Tensor", passages: 
 class LateInteractionModel:
     """An encoder with an optional linear projection. Load it with :meth:`load`."""
 
-    def __init__(self, encoder: Any, tokenizer: Any, weight: "torch.Tensor | None", settings: Settings,
-                 precision: str = "float32") -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        tokenizer: Any,
+        weight: "torch.Tensor | None",
+        settings: Settings,
+        precision: str = "float32",
+    ) -> None:
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.weight = weight
@@ -141,8 +156,13 @@ class LateInteractionModel:
         self._skipped = _skipped_ids(tokenizer, settings)
 
     @classmethod
-    def load(cls, path: Path, projection: Projection = "trained", settings: Settings | None = None,
-             precision: str = "float32") -> Self:
+    def load(
+        cls,
+        path: Path,
+        projection: Projection = "trained",
+        settings: Settings | None = None,
+        precision: str = "float32",
+    ) -> Self:
         """Load a model folder.
 
         ``projection``: ``trained`` reads the folder's own (and its saved settings); ``untrained``
@@ -234,7 +254,7 @@ class LateInteractionModel:
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
         found: list[Any] = [None] * len(rows)
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
+            chosen = order[start : start + batch_size]
             ids, attention = self.pad([rows[i] for i in chosen])
             with torch.inference_mode(), autocast(self.precision):
                 vectors = self.forward(ids, attention)
@@ -271,7 +291,7 @@ def _concatenate(pieces: list["torch.Tensor"], width: int) -> "torch.Tensor":
     whole = torch.empty((sum(map(len, pieces)), width), dtype=torch.float32)
     start = 0
     for number, piece in enumerate(pieces):
-        whole[start:start + len(piece)] = piece
+        whole[start : start + len(piece)] = piece
         start += len(piece)
         pieces[number] = piece[:0]
     return whole
@@ -299,13 +319,16 @@ def _projection_of(path: Path, projection: str, settings: Settings, hidden: int)
     from safetensors.torch import load_file
 
     if not (path / PROJECTION_FILE).is_file():
-        raise ModelError(f"{path} holds no trained projection ({PROJECTION_FILE}); train a student, or ask for "
-                         "projection 'untrained' or 'none'")
+        raise ModelError(
+            f"{path} holds no trained projection ({PROJECTION_FILE}); train a student, or ask for "
+            "projection 'untrained' or 'none'"
+        )
     return load_file(path / PROJECTION_FILE)["weight"], Settings(**read_json(path / SETTINGS_FILE))
 
 
-def search(index: TokenIndex, queries: list["torch.Tensor"], k: int,
-           excluded: Sequence[set[str]] | None = None) -> list[Ranking]:
+def search(
+    index: TokenIndex, queries: list["torch.Tensor"], k: int, excluded: Sequence[set[str]] | None = None
+) -> list[Ranking]:
     """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id."""
     left_out = excluded or [set()] * len(queries)
     scored = (scores for piece in _pieces(index, queries) for scores in piece)
@@ -333,8 +356,9 @@ def _top(ids: list[str], scores: "torch.Tensor", k: int, excluded: set[str]) -> 
     values = scores.numpy()
     wanted = min(len(values), k + len(excluded))
     threshold = np.partition(values, -wanted)[-wanted]
-    pairs = sorted(((ids[i], float(values[i])) for i in np.flatnonzero(values >= threshold)),
-                   key=lambda pair: (-pair[1], pair[0]))
+    pairs = sorted(
+        ((ids[i], float(values[i])) for i in np.flatnonzero(values >= threshold)), key=lambda pair: (-pair[1], pair[0])
+    )
     return [pair for pair in pairs if pair[0] not in excluded][:k]
 
 
@@ -371,12 +395,14 @@ def run(job: Job) -> dict[str, Any]:
     return counts
 
 
-def _search_system(job: Job, collection: Collection, model: LateInteractionModel, index: TokenIndex, name: str,
-                   projection: Projection) -> dict[str, Any]:
+def _search_system(
+    job: Job, collection: Collection, model: LateInteractionModel, index: TokenIndex, name: str, projection: Projection
+) -> dict[str, Any]:
     """Search all queries of the asked splits with one system; write its run; return its counts."""
     if projection == "untrained":
-        model.weight = orthonormal_projection(model.encoder.config.hidden_size, model.settings.dim,
-                                              model.settings.projection_seed)
+        model.weight = orthonormal_projection(
+            model.encoder.config.hidden_size, model.settings.dim, model.settings.projection_seed
+        )
         index = index.projected(model.weight)
     queries = {i: q.text for split in job.params["splits"] for i, q in collection.queries_of(split).items()}
     if not queries:

@@ -11,16 +11,25 @@ from typing import TypeVar
 
 # words of the released text filter: a question that speaks of its passage makes no sense without it
 FORBIDDEN = ("speaker", "passage", "author", "the issue", "the problem", "the document", "the text", "the article")
-_LABEL = re.compile(r"^\W*(?:(?:example|document|passage|text)\s*\d*\s*:\s*)?"
-                    r"(?:(?:good|bad|relevant|search)\s+)?(?:question|query)\s*\d*\s*:\s*", re.I)
+_LABEL = re.compile(
+    r"^\W*(?:(?:example|document|passage|text)\s*\d*\s*:\s*)?"
+    r"(?:(?:good|bad|relevant|search)\s+)?(?:question|query)\s*\d*\s*:\s*",
+    re.I,
+)
 _NEXT_LABEL = re.compile(
-    r"(?:\b(?:good|bad|relevant)\s+(?:question|query)|\bexample\s*\d*|\bdocument|\bpassage)\s*\d*\s*:", re.I)
+    r"(?:\b(?:good|bad|relevant)\s+(?:question|query)|\bexample\s*\d*|\bdocument|\bpassage)\s*\d*\s*:", re.I
+)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # what a question is made of whatever it is about
-_FUNCTION_WORDS = frozenset(re.findall(r"\w+", """
+_FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
     a an and any are as at be been being by can could did do does for from had has have how i if in into is it its many
     me most much my name of on one or should so than that the their them there they this to type used was were what when
-    where which who whom whose why will with would you your"""))
+    where which who whom whose why will with would you your""",
+    )
+)
 T = TypeVar("T")
 
 
@@ -49,7 +58,7 @@ def clean_answer(text: str) -> str:
     line = next((part for part in text.splitlines() if part.strip()), "")
     line = _LABEL.sub("", line, count=1)
     if following := _NEXT_LABEL.search(line):
-        line = line[:following.start()]
+        line = line[: following.start()]
     head, mark, _ = line.partition("?")
     return " ".join(f"{head}{mark}".split()).strip("\"'“”‘’*-• ")
 
@@ -71,10 +80,14 @@ def refusal(query: str, rules: Rules) -> str | None:
     """
     count = len(words(query))
     spaced = f" {normalised(query)} "
-    checks = [("blank", count == 0), ("too_short", count < rules.min_words), ("too_long", count > rules.max_words),
-              ("not_english", latin_share(query) < rules.min_latin_share),
-              ("no_question_mark", rules.need_question_mark and not query.endswith("?")),
-              ("forbidden_word", any(f" {word} " in spaced or f" {word}s " in spaced for word in rules.forbidden))]
+    checks = [
+        ("blank", count == 0),
+        ("too_short", count < rules.min_words),
+        ("too_long", count > rules.max_words),
+        ("not_english", latin_share(query) < rules.min_latin_share),
+        ("no_question_mark", rules.need_question_mark and not query.endswith("?")),
+        ("forbidden_word", any(f" {word} " in spaced or f" {word}s " in spaced for word in rules.forbidden)),
+    ]
     return next((name for name, broken in checks if broken), None)
 
 

@@ -8,8 +8,11 @@ from searchtune.errors import ConfigError, nearest
 FAULTS = ("U3", "U5", "U9", "U13")
 ZERO_SHOT = {"maxsim_no_projection": "none", "student_untrained_projection": "untrained"}
 # student of the quality table -> (collection key of the chain that trained it, variant of the student)
-STUDENTS = {"student_off_domain": ("off_domain", "adapted"), "student_adapted": ("target", "adapted"),
-            "student_shuffled_teacher": ("target", "shuffled")}
+STUDENTS = {
+    "student_off_domain": ("off_domain", "adapted"),
+    "student_adapted": ("target", "adapted"),
+    "student_shuffled_teacher": ("target", "shuffled"),
+}
 SETTINGS = ("dim", "query_length", "passage_length", "skip_punctuation", "keep_special", "projection_seed")
 Args = dict[str, Any]
 
@@ -22,8 +25,10 @@ def model_path(config: Args, name: str, key: str) -> str:
     if name.startswith("inters/"):
         return f"<results>/inters/models/{name.removeprefix('inters/')}"
     if name not in config["models"]:
-        raise ConfigError(f"udapdr.{key} names {name!r}, which is not in models{nearest(name, config['models'])} "
-                          "(or inters/<variant> for a model tuned here)")
+        raise ConfigError(
+            f"udapdr.{key} names {name!r}, which is not in models{nearest(name, config['models'])} "
+            "(or inters/<variant> for a model tuned here)"
+        )
     return f"<resources>/models/{name}"
 
 
@@ -46,8 +51,14 @@ def student_model(config: Args, system: str) -> str:
 
 def _writer(config: Args, key: str) -> Args:
     part, hardware = config["udapdr"], config["hardware"]
-    return {"form": model_form(config, part[key]), "backend": hardware["backend"], "dtype": hardware["dtype"],
-            "max_model_len": part["max_model_len"], "seed": config["seeds"][0], "rules": part["cleaning"]}
+    return {
+        "form": model_form(config, part[key]),
+        "backend": hardware["backend"],
+        "dtype": hardware["dtype"],
+        "max_model_len": part["max_model_len"],
+        "seed": config["seeds"][0],
+        "rules": part["cleaning"],
+    }
 
 
 def _settings(config: Args) -> Args:
@@ -76,14 +87,24 @@ def scale_up_args(config: Args) -> Args:
 
 def zero_shot_args(config: Args) -> Args:
     """Return the parameters of ``retrieve.late`` for the untrained systems."""
-    return {"systems": ZERO_SHOT, "splits": ["test"], "depth": config["retrieval"]["depth"],
-            "batch_size": config["udapdr"]["encode_batch_size"], **_settings(config)}
+    return {
+        "systems": ZERO_SHOT,
+        "splits": ["test"],
+        "depth": config["retrieval"]["depth"],
+        "batch_size": config["udapdr"]["encode_batch_size"],
+        **_settings(config),
+    }
 
 
 def student_runs_args(config: Args, system: str) -> Args:
     """Return the parameters of ``retrieve.late`` for a student; its settings lie beside its weights."""
-    return {"systems": {system: "trained"}, "splits": ["test"], "depth": config["retrieval"]["depth"],
-            "batch_size": config["udapdr"]["encode_batch_size"], "precision": config["udapdr"]["precision"]}
+    return {
+        "systems": {system: "trained"},
+        "splits": ["test"],
+        "depth": config["retrieval"]["depth"],
+        "batch_size": config["udapdr"]["encode_batch_size"],
+        "precision": config["udapdr"]["precision"],
+    }
 
 
 def filter_args(config: Args) -> Args:
@@ -94,27 +115,44 @@ def filter_args(config: Args) -> Args:
 def reranker_args(config: Args, prompt: int) -> Args:
     """Return the parameters of ``train.cross_encoder`` for one prompt; every reranker has a seed of its own."""
     part = config["udapdr"]
-    return {**part["reranker"], "prompt": prompt, "seed": config["seeds"][0] + prompt, "precision": part["precision"],
-            "faults": [f for f in active_faults(config) if f == "U13"]}
+    return {
+        **part["reranker"],
+        "prompt": prompt,
+        "seed": config["seeds"][0] + prompt,
+        "precision": part["precision"],
+        "faults": [f for f in active_faults(config) if f == "U13"],
+    }
 
 
 def _scoring(config: Args) -> Args:
     part = config["udapdr"]
-    return {"max_length": part["reranker"]["max_length"], "batch_size": part["reranker"]["score_batch_size"],
-            "precision": part["precision"]}
+    return {
+        "max_length": part["reranker"]["max_length"],
+        "batch_size": part["reranker"]["score_batch_size"],
+        "precision": part["precision"],
+    }
 
 
 def teachers_args(config: Args) -> Args:
     """Return the parameters of ``score.teachers``."""
-    return {**config["udapdr"]["teachers"], **_scoring(config), "seed": config["seeds"][0],
-            "faults": [f for f in active_faults(config) if f in ("U3", "U5")]}
+    return {
+        **config["udapdr"]["teachers"],
+        **_scoring(config),
+        "seed": config["seeds"][0],
+        "faults": [f for f in active_faults(config) if f in ("U3", "U5")],
+    }
 
 
 def student_args(config: Args, variant: str) -> Args:
     """Return the parameters of ``train.student``: ``adapted``, or ``shuffled`` (the control of sign of life 15)."""
     part = config["udapdr"]
-    return {**part["student"], "shuffle_scores": variant == "shuffled", "max_tuples": part["teachers"]["n_tuples"],
-            "precision": part["precision"], "seed": config["seeds"][0]}
+    return {
+        **part["student"],
+        "shuffle_scores": variant == "shuffled",
+        "max_tuples": part["teachers"]["n_tuples"],
+        "precision": part["precision"],
+        "seed": config["seeds"][0],
+    }
 
 
 def rerank_args(config: Args) -> Args:
@@ -125,16 +163,27 @@ def rerank_args(config: Args) -> Args:
 def latency_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.latency``."""
     part = config["udapdr"]
-    return {**part["latency"], **_bm25(config), "depth": config["retrieval"]["depth"], "splits": ["test"],
-            "max_length": part["reranker"]["max_length"], "precision": part["precision"]}
+    return {
+        **part["latency"],
+        **_bm25(config),
+        "depth": config["retrieval"]["depth"],
+        "splits": ["test"],
+        "max_length": part["reranker"]["max_length"],
+        "precision": part["precision"],
+    }
 
 
 def evaluate_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.evaluate``."""
     part, settings = config["udapdr"], config["evaluation"]
     seeds = len(config["seeds"])
-    return {"splits": ["test"], "seed": settings["seed"], "permutations": settings["permutations"],
-            "bootstrap_samples": settings["bootstrap_samples"], "level": settings["level"],
-            "faults": [f for f in active_faults(config) if f == "U9"],
-            "seen": config["models"][part["encoder"]]["seen"] if part["encoder"] in config["models"] else "",
-            "one_seed": "one seed" if seeds < 3 else ""}
+    return {
+        "splits": ["test"],
+        "seed": settings["seed"],
+        "permutations": settings["permutations"],
+        "bootstrap_samples": settings["bootstrap_samples"],
+        "level": settings["level"],
+        "faults": [f for f in active_faults(config) if f == "U9"],
+        "seen": config["models"][part["encoder"]]["seen"] if part["encoder"] in config["models"] else "",
+        "one_seed": "one seed" if seeds < 3 else "",
+    }

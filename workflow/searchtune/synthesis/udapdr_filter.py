@@ -40,9 +40,12 @@ class Synthetic:
 def load_filtered(path: Path) -> list[Synthetic]:
     """Read the folder that the stage wrote; DataError if it holds no query."""
     candidates = read_run(Path(path) / "candidates.run.gz")
-    rows = [Synthetic(r["id"], r["text"], r["source"], r["prompt"], r["part"],
-                      tuple(i for i, _ in candidates[r["id"]]), r["rank"])
-            for r in read_jsonl(Path(path) / "queries.jsonl")]
+    rows = [
+        Synthetic(
+            r["id"], r["text"], r["source"], r["prompt"], r["part"], tuple(i for i, _ in candidates[r["id"]]), r["rank"]
+        )
+        for r in read_jsonl(Path(path) / "queries.jsonl")
+    ]
     if not rows:
         raise DataError(f"{path}: no synthetic query passed the filter")
     return rows
@@ -77,8 +80,11 @@ def released_tuple_queries(ranks: Sequence[tuple[str, int | None]]) -> list[str]
     Its counter is not reset before the test for the source passage: rank 1 is lost (but not for the
     first query of the file), ranks 2 to 5 are kept, and the last query never gets its tuples.
     """
-    return [query for position, (query, rank) in enumerate(ranks[:-1])
-            if rank is not None and (1 if position == 0 else 2) <= rank <= 5]
+    return [
+        query
+        for position, (query, rank) in enumerate(ranks[:-1])
+        if rank is not None and (1 if position == 0 else 2) <= rank <= 5
+    ]
 
 
 def fuse(rankings: Sequence[Sequence[str]], depth: int, constant: int = 60) -> list[tuple[str, float]]:
@@ -96,8 +102,17 @@ def pass_rates(retriever: str, group: str, ranks: Mapping[str, Sequence[int | No
     for name in sorted(ranks):
         for k in CUTOFFS:
             passed = sum(rank is not None and rank <= k for rank in ranks[name])
-            rows.append({"retriever": retriever, "group": group, "name": name, "k": k, "n": len(ranks[name]),
-                         "passed": passed, "rate": passed / len(ranks[name])})
+            rows.append(
+                {
+                    "retriever": retriever,
+                    "group": group,
+                    "name": name,
+                    "k": k,
+                    "n": len(ranks[name]),
+                    "passed": passed,
+                    "rate": passed / len(ranks[name]),
+                }
+            )
     return rows
 
 
@@ -121,8 +136,9 @@ def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
     return search(TokenIndex.load(job.inputs["index"]), model.encode_queries(texts), depth)
 
 
-def candidates_of(found: Mapping[str, list[list[str]]], position: int, kind: str,
-                  depth: int) -> list[tuple[str, float]]:
+def candidates_of(
+    found: Mapping[str, list[list[str]]], position: int, kind: str, depth: int
+) -> list[tuple[str, float]]:
     """Return the candidate list of one query: of one retriever, or of all fused."""
     chosen = list(found) if kind == "fused" else [kind]
     return fuse([found[name][position] for name in chosen], depth)
@@ -168,19 +184,31 @@ def run(job: Job) -> dict[str, Any]:
     questions = [{"text": r["question"], "source": r["source"], "strategy": r["strategy"]} for r in seeds]
     found = retrieve(job, collection, [r["text"] for r in rows + questions])
     rates = _rate_rows(rows + questions, found)
-    kept, lists = _kept(job, rows, {name: rankings[:len(rows)] for name, rankings in found.items()})
+    kept, lists = _kept(job, rows, {name: rankings[: len(rows)] for name, rankings in found.items()})
     if not kept:
-        raise DataError(f"{job.inputs['queries']}: none of {len(rows)} synthetic queries has its passage in the top "
-                        f"{job.params['k']} of {', '.join(job.params['retrievers'])}; use a better writer, raise "
-                        "udapdr.filter.k or set udapdr.filter.require: any")
+        raise DataError(
+            f"{job.inputs['queries']}: none of {len(rows)} synthetic queries has its passage in the top "
+            f"{job.params['k']} of {', '.join(job.params['retrievers'])}; use a better writer, raise "
+            "udapdr.filter.k or set udapdr.filter.require: any"
+        )
     folder = job.outputs["queries"]
     write_jsonl(folder / "queries.jsonl", kept)
     write_run(folder / "candidates.run.gz", lists, "candidates")
     write_tsv(folder / "pass_rates.tsv", RATE_COLUMNS, rates)
     prompts = sorted({r["prompt"] for r in rows})
-    write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS,
-              [{"stage": "filter", "prompt": y, "in": sum(r["prompt"] == y for r in rows),
-                "out": sum(r["prompt"] == y for r in kept)} for y in prompts])
+    write_tsv(
+        folder / "synthesis.tsv",
+        SYNTHESIS_COLUMNS,
+        [
+            {
+                "stage": "filter",
+                "prompt": y,
+                "in": sum(r["prompt"] == y for r in rows),
+                "out": sum(r["prompt"] == y for r in kept),
+            }
+            for y in prompts
+        ],
+    )
     counts = {part: sum(r["part"] == part for r in kept) for part in PARTS}
     job.log(f"{len(kept)} of {len(rows)} queries kept, {counts}")
     return {"in": len(rows), "kept": len(kept), **counts}

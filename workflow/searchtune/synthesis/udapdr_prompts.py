@@ -41,8 +41,9 @@ class Checks:
     min_grounding: float = 0.0
 
 
-def usable(source: str, passage: str, questions: Mapping[str, str], strategies: Sequence[str],
-           checks: Checks) -> Demonstration | str:
+def usable(
+    source: str, passage: str, questions: Mapping[str, str], strategies: Sequence[str], checks: Checks
+) -> Demonstration | str:
     """Return the demonstration of a passage by the first strategy that gives a sound pair, or why there is none.
 
     ``questions``: strategy -> question, with the bad one under ``bad``.
@@ -62,8 +63,9 @@ def usable(source: str, passage: str, questions: Mapping[str, str], strategies: 
     return "good and bad question are the same"
 
 
-def choose_demonstrations(seeds: Sequence[dict], count: int, strategies: Sequence[str], checks: Checks, words: int,
-                          seed: int) -> list[Demonstration]:
+def choose_demonstrations(
+    seeds: Sequence[dict], count: int, strategies: Sequence[str], checks: Checks, words: int, seed: int
+) -> list[Demonstration]:
     """Return ``count`` demonstrations from distinct passages, in an order drawn by ``seed``.
 
     Passages are cut to ``words``. Each next demonstration begins at the next strategy, so that all
@@ -87,9 +89,11 @@ def choose_demonstrations(seeds: Sequence[dict], count: int, strategies: Sequenc
         if len(found) == count:
             return found
     reasons = ", ".join(f"{reason}: {n}" for reason, n in refused.most_common()) or "none refused"
-    raise DataError(f"udapdr.prompts: {count} demonstrations are needed (Y prompts times the demonstrations of each), "
-                    f"{len(order)} passages gave {len(found)} ({reasons}); raise udapdr.seed.n_passages (X), lower "
-                    "udapdr.prompts.count (Y), or use a better strong model")
+    raise DataError(
+        f"udapdr.prompts: {count} demonstrations are needed (Y prompts times the demonstrations of each), "
+        f"{len(order)} passages gave {len(found)} ({reasons}); raise udapdr.seed.n_passages (X), lower "
+        "udapdr.prompts.count (Y), or use a better strong model"
+    )
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -102,12 +106,20 @@ def run(job: Job) -> dict[str, Any]:
     seeds = read_jsonl(job.inputs["seed"] / "seeds.jsonl")
     size, count = params["demonstrations"], params["count"]
     checks = Checks(params["max_overlap"], params["min_grounding"])
-    chosen = choose_demonstrations(seeds, count * size, params["strategies"], checks, params["passage_words"],
-                                   params["seed"])
-    rows = [{"prompt": y, "demonstrations": [asdict(d) for d in chosen[y * size:(y + 1) * size]]} for y in range(count)]
+    chosen = choose_demonstrations(
+        seeds, count * size, params["strategies"], checks, params["passage_words"], params["seed"]
+    )
+    rows = [
+        {"prompt": y, "demonstrations": [asdict(d) for d in chosen[y * size : (y + 1) * size]]} for y in range(count)
+    ]
     write_jsonl(job.outputs["prompts"], rows)
     passages = len({row["source"] for row in seeds})
-    write_tsv(job.outputs["synthesis"], SYNTHESIS_COLUMNS,
-              [{"stage": "prompts", "strategy": s, "in": passages, "out": sum(d.strategy == s for d in chosen)}
-               for s in params["strategies"]])
+    write_tsv(
+        job.outputs["synthesis"],
+        SYNTHESIS_COLUMNS,
+        [
+            {"stage": "prompts", "strategy": s, "in": passages, "out": sum(d.strategy == s for d in chosen)}
+            for s in params["strategies"]
+        ],
+    )
     return {"prompts": count, "demonstrations": len(chosen), "passages": passages}

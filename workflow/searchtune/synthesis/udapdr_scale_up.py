@@ -29,14 +29,20 @@ def scale_up_prompt(templates: TemplateFile, kind: str, demonstrations: Sequence
     ``kind`` names a template of the sets ``demonstration`` and ``target``.
     """
     block = templates["demonstration"][kind].prompt
-    shown = [render(block, {"number": str(number), **{key: demonstration[key] for key in ("passage", "good", "bad")}})
-             for number, demonstration in enumerate(demonstrations, 1)]
-    return render(templates["target"][kind].prompt,
-                  {"demonstrations": "\n\n".join(shown), "number": str(len(shown) + 1), "passage": passage}, "target")
+    shown = [
+        render(block, {"number": str(number), **{key: demonstration[key] for key in ("passage", "good", "bad")}})
+        for number, demonstration in enumerate(demonstrations, 1)
+    ]
+    return render(
+        templates["target"][kind].prompt,
+        {"demonstrations": "\n\n".join(shown), "number": str(len(shown) + 1), "passage": passage},
+        "target",
+    )
 
 
-def plan_calls(collection: beir.Collection, prompts: Sequence[dict], per_prompt: int, words: int, kind: str,
-               seed: int) -> list[dict]:
+def plan_calls(
+    collection: beir.Collection, prompts: Sequence[dict], per_prompt: int, words: int, kind: str, seed: int
+) -> list[dict]:
     """Return the calls {id, prompt, source, text}: Z passages a prompt, none of them a demonstration of any prompt.
 
     Ordered by position, then prompt, so that a smaller Z is a prefix.
@@ -50,13 +56,20 @@ def plan_calls(collection: beir.Collection, prompts: Sequence[dict], per_prompt:
         for row in prompts:
             source = drawn[row["prompt"]][position]
             passage = " ".join(first_words(collection.passage_text(source), words).split())
-            calls.append({"id": f"y{row['prompt']}-{position:06d}", "prompt": row["prompt"], "source": source,
-                          "text": scale_up_prompt(templates, kind, row["demonstrations"], passage)})
+            calls.append(
+                {
+                    "id": f"y{row['prompt']}-{position:06d}",
+                    "prompt": row["prompt"],
+                    "source": source,
+                    "text": scale_up_prompt(templates, kind, row["demonstrations"], passage),
+                }
+            )
     return calls
 
 
-def clean(calls: Sequence[dict], answers: Sequence[str], rules: Rules,
-          shown: Collection[str] = ()) -> tuple[list[dict], list[dict], Counter]:
+def clean(
+    calls: Sequence[dict], answers: Sequence[str], rules: Rules, shown: Collection[str] = ()
+) -> tuple[list[dict], list[dict], Counter]:
     """Return (queries {id, text, source, prompt}, those left after deduplication, dropped by (prompt, rule)).
 
     ``shown`` are the questions of the demonstrations: repeating one is no query of the new passage.
@@ -77,16 +90,21 @@ def clean(calls: Sequence[dict], answers: Sequence[str], rules: Rules,
     return sound, unique, dropped
 
 
-def synthesis_rows(prompts: Sequence[int], calls: Sequence[dict], answers: Sequence[str], sound: Sequence[dict],
-                   unique: Sequence[dict]) -> list[dict]:
+def synthesis_rows(
+    prompts: Sequence[int], calls: Sequence[dict], answers: Sequence[str], sound: Sequence[dict], unique: Sequence[dict]
+) -> list[dict]:
     """Return the counts of writing, cleaning and deduplication of every prompt."""
+
     def count(rows: Sequence[dict], prompt: int) -> int:
         return sum(row["prompt"] == prompt for row in rows)
 
     answered = [call for call, answer in zip(calls, answers, strict=True) if answer.strip()]
     steps = [("scale_up", calls, answered), ("clean", answered, sound), ("deduplicate", sound, unique)]
-    return [{"stage": stage, "prompt": prompt, "in": count(before, prompt), "out": count(after, prompt)}
-            for stage, before, after in steps for prompt in prompts]
+    return [
+        {"stage": stage, "prompt": prompt, "in": count(before, prompt), "out": count(after, prompt)}
+        for stage, before, after in steps
+        for prompt in prompts
+    ]
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -98,22 +116,36 @@ def run(job: Job) -> dict[str, Any]:
     """
     params = job.params
     collection, prompts = beir.Collection.load(job.inputs["collection"]), read_jsonl(job.inputs["prompts"])
-    calls = plan_calls(collection, prompts, params["per_prompt"], params["passage_words"], params["template"],
-                       params["seed"])
+    calls = plan_calls(
+        collection, prompts, params["per_prompt"], params["passage_words"], params["template"], params["seed"]
+    )
     engine = open_writer(job)
-    records = ask(job, engine, "queries", {call["id"]: call["text"] for call in calls},
-                  {call["id"]: seed_of(params["seed"], call["id"]) for call in calls})
+    records = ask(
+        job,
+        engine,
+        "queries",
+        {call["id"]: call["text"] for call in calls},
+        {call["id"]: seed_of(params["seed"], call["id"]) for call in calls},
+    )
     answers = [record["text"] for record in records]
     shown = [d[kind] for row in prompts for d in row["demonstrations"] for kind in ("good", "bad")]
     sound, unique, dropped = clean(calls, answers, Rules(**params["rules"]), shown)
     if not unique:
-        raise DataError(f"udapdr.scale_up: none of {len(calls)} answers of {engine.model} is a usable query "
-                        f"({', '.join(f'{rule}: {n}' for (_, rule), n in dropped.most_common(3))}); use another "
-                        "cheap model (udapdr.cheap_model)")
+        raise DataError(
+            f"udapdr.scale_up: none of {len(calls)} answers of {engine.model} is a usable query "
+            f"({', '.join(f'{rule}: {n}' for (_, rule), n in dropped.most_common(3))}); use another "
+            "cheap model (udapdr.cheap_model)"
+        )
     folder = job.outputs["queries"]
     write_jsonl(folder / "queries.jsonl", unique)
-    write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS,
-              synthesis_rows([row["prompt"] for row in prompts], calls, answers, sound, unique))
-    write_tsv(folder / "dropped.tsv", DROPPED_COLUMNS, [{"prompt": prompt, "rule": rule, "dropped": n}
-                                                        for (prompt, rule), n in sorted(dropped.items())])
+    write_tsv(
+        folder / "synthesis.tsv",
+        SYNTHESIS_COLUMNS,
+        synthesis_rows([row["prompt"] for row in prompts], calls, answers, sound, unique),
+    )
+    write_tsv(
+        folder / "dropped.tsv",
+        DROPPED_COLUMNS,
+        [{"prompt": prompt, "rule": rule, "dropped": n} for (prompt, rule), n in sorted(dropped.items())],
+    )
     return {"clean": len(sound), "kept": len(unique), **keep_calls(folder, records)}

@@ -28,23 +28,30 @@ PROMPTS = Path(__file__).parents[2] / "prompts" / "udapdr" / "seed.yaml"
 def examples_text(templates: TemplateFile, kind: str) -> str:
     """Return the worked examples of the prompt file in one text; ``kind`` is a template of the set ``example``."""
     template = templates["example"][kind]
-    blocks = [render(template.prompt, {**{k: " ".join(v.split()) for k, v in example.items()}, "number": str(number)})
-              for number, example in enumerate(templates.constants["examples"], 1)]
+    blocks = [
+        render(template.prompt, {**{k: " ".join(v.split()) for k, v in example.items()}, "number": str(number)})
+        for number, example in enumerate(templates.constants["examples"], 1)
+    ]
     return "\n\n".join(blocks) if kind == "good_and_bad" else "\n".join(blocks)
 
 
 def question_prompt(templates: TemplateFile, strategy: str, passage: str) -> str:
     """Return the prompt of one stage-1 strategy for one passage."""
     kind = "query" if strategy == "vanilla" else "good_and_bad"
-    return render(templates["question"][strategy].prompt, {"examples": examples_text(templates, kind),
-                                                           "passage": passage}, f"question/{strategy}")
+    return render(
+        templates["question"][strategy].prompt,
+        {"examples": examples_text(templates, kind), "passage": passage},
+        f"question/{strategy}",
+    )
 
 
 def bad_prompt(templates: TemplateFile, passage: str, good: str) -> str:
     """Return the prompt that asks for the bad question of a passage whose good question is known."""
-    return render(templates["bad_question"]["guided"].prompt,
-                  {"examples": examples_text(templates, "good_and_bad"), "passage": passage, "good": good},
-                  "bad_question")
+    return render(
+        templates["bad_question"]["guided"].prompt,
+        {"examples": examples_text(templates, "good_and_bad"), "passage": passage, "good": good},
+        "bad_question",
+    )
 
 
 def written(records: Sequence[dict], rules: Rules) -> dict[str, str]:
@@ -55,13 +62,17 @@ def written(records: Sequence[dict], rules: Rules) -> dict[str, str]:
 
 def ask_good(job: Job, engine: Engine, templates: TemplateFile, passages: Mapping[str, str]) -> list[dict]:
     """Ask for the good questions of all passages by all strategies; ids are ``strategy/passage``."""
-    prompts = {f"{strategy}/{key}": question_prompt(templates, strategy, text)
-               for strategy in job.params["strategies"] for key, text in passages.items()}
+    prompts = {
+        f"{strategy}/{key}": question_prompt(templates, strategy, text)
+        for strategy in job.params["strategies"]
+        for key, text in passages.items()
+    }
     return ask(job, engine, "good", prompts, {key: seed_of(job.params["seed"], key) for key in prompts})
 
 
-def ask_bad(job: Job, engine: Engine, templates: TemplateFile, passages: Mapping[str, str],
-            good: Mapping[str, str]) -> list[dict]:
+def ask_bad(
+    job: Job, engine: Engine, templates: TemplateFile, passages: Mapping[str, str], good: Mapping[str, str]
+) -> list[dict]:
     """Ask for the bad question of every passage that has a good one (``good``: passage -> question)."""
     prompts = {f"{BAD}/{key}": bad_prompt(templates, text, good[key]) for key, text in passages.items() if good[key]}
     return ask(job, engine, BAD, prompts, {key: seed_of(job.params["seed"], key) for key in prompts})
@@ -83,29 +94,53 @@ def run(job: Job) -> dict[str, Any]:
     params = job.params
     collection = Collection.load(job.inputs["collection"])
     if params["n_passages"] > len(collection.corpus):
-        raise DataError(f"udapdr.seed: X = {params['n_passages']} passages asked for, the corpus has "
-                        f"{len(collection.corpus)}; lower udapdr.seed.n_passages")
+        raise DataError(
+            f"udapdr.seed: X = {params['n_passages']} passages asked for, the corpus has "
+            f"{len(collection.corpus)}; lower udapdr.seed.n_passages"
+        )
     chosen = draw(list(collection.corpus), params["n_passages"], f"{params['seed']}:seed")
-    passages = {key: " ".join(first_words(collection.passage_text(key), params["passage_words"]).split())
-                for key in chosen}
+    passages = {
+        key: " ".join(first_words(collection.passage_text(key), params["passage_words"]).split()) for key in chosen
+    }
     templates, rules = load_templates(PROMPTS), Rules(**params["rules"])
     engine = open_writer(job)
     records = ask_good(job, engine, templates, passages)
     questions = written(records, rules)
     good = first_good(passages, params["strategies"], questions)
     if not any(good.values()):
-        raise DataError(f"udapdr.seed: none of {len(records)} answers of {engine.model} is a usable question; "
-                        "use another strong model (udapdr.strong_model)")
+        raise DataError(
+            f"udapdr.seed: none of {len(records)} answers of {engine.model} is a usable question; "
+            "use another strong model (udapdr.strong_model)"
+        )
     bad = ask_bad(job, engine, templates, passages, good)
     # a bad question may be short and speak of the passage: only a blank one is useless
     questions |= written(bad, Rules(min_words=1, max_words=10_000, min_latin_share=0, forbidden=()))
     kinds = [*params["strategies"], BAD]
-    rows = [{"id": f"{kind}/{key}", "source": key, "strategy": kind, "question": questions.get(f"{kind}/{key}", ""),
-             "passage": text} for kind in kinds for key, text in passages.items()]
+    rows = [
+        {
+            "id": f"{kind}/{key}",
+            "source": key,
+            "strategy": kind,
+            "question": questions.get(f"{kind}/{key}", ""),
+            "passage": text,
+        }
+        for kind in kinds
+        for key, text in passages.items()
+    ]
     folder = job.outputs["seed"]
     write_jsonl(folder / "seeds.jsonl", rows)
-    write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS,
-              [{"stage": "seed", "strategy": kind, "in": len(passages),
-                "out": sum(bool(r["question"]) for r in rows if r["strategy"] == kind)} for kind in kinds])
+    write_tsv(
+        folder / "synthesis.tsv",
+        SYNTHESIS_COLUMNS,
+        [
+            {
+                "stage": "seed",
+                "strategy": kind,
+                "in": len(passages),
+                "out": sum(bool(r["question"]) for r in rows if r["strategy"] == kind),
+            }
+            for kind in kinds
+        ],
+    )
     counts = keep_calls(folder, [*records, *bad])
     return {"passages": len(passages), "usable": sum(bool(r["question"]) for r in rows), **counts}

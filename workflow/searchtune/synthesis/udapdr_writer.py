@@ -22,8 +22,10 @@ def draw(ids: Sequence[str], n: int, seed: str) -> list[str]:
     DataError for an empty list.
     """
     if not ids:
-        raise DataError("no passages to draw from: the corpus holds only the passages of the demonstrations; "
-                        "use a larger corpus or a smaller X")
+        raise DataError(
+            "no passages to draw from: the corpus holds only the passages of the demonstrations; "
+            "use a larger corpus or a smaller X"
+        )
     rng = random.Random(seed)
     found: list[str] = []
     while len(found) < n:
@@ -33,21 +35,33 @@ def draw(ids: Sequence[str], n: int, seed: str) -> list[str]:
 
 def sampling_of(params: Mapping[str, Any], seed: int) -> Sampling:
     """Return the sampling settings of a stage's params {max_tokens, temperature, top_p}; an answer is one line."""
-    return Sampling(max_tokens=params["max_tokens"], temperature=params["temperature"], top_p=params["top_p"],
-                    stop=("\n",), seed=seed)
+    return Sampling(
+        max_tokens=params["max_tokens"],
+        temperature=params["temperature"],
+        top_p=params["top_p"],
+        stop=("\n",),
+        seed=seed,
+    )
 
 
 def open_writer(job: Job) -> Engine:
     """Load the model of a writing stage (params: backend, dtype, max_model_len)."""
-    return open_engine(job.inputs["model"], job.params["backend"], dtype=job.params["dtype"],
-                       max_model_len=job.params["max_model_len"], threads=job.threads)
+    return open_engine(
+        job.inputs["model"],
+        job.params["backend"],
+        dtype=job.params["dtype"],
+        max_model_len=job.params["max_model_len"],
+        threads=job.threads,
+    )
 
 
 def ask(job: Job, engine: Engine, name: str, prompts: Mapping[str, str], seeds: Mapping[str, int]) -> list[dict]:
     """Return one call record a prompt, in order (``prompts``: id -> text, ``seeds``: id -> sampling seed)."""
     form = job.params["form"]
-    requests = [Request(key, wrap(prompt, form), sampling_of(job.params["sampling"], seeds[key]))
-                for key, prompt in prompts.items()]
+    requests = [
+        Request(key, wrap(prompt, form), sampling_of(job.params["sampling"], seeds[key]))
+        for key, prompt in prompts.items()
+    ]
     return run_requests(engine, requests, job.work, name, log=job.log)
 
 
@@ -59,6 +73,9 @@ def seed_of(seed: int, key: str) -> int:
 def keep_calls(folder: Path, records: Sequence[dict]) -> dict[str, int]:
     """Write all call records of a stage beside its results; return token counts."""
     write_jsonl(folder / CALLS, records)
-    return {"calls": len(records), "prompt_tokens": sum(r["n_prompt"] for r in records),
-            "completion_tokens": sum(r["n_completion"] for r in records),
-            "cut_off": sum(r["finish_reason"] == "length" for r in records)}
+    return {
+        "calls": len(records),
+        "prompt_tokens": sum(r["n_prompt"] for r in records),
+        "completion_tokens": sum(r["n_completion"] for r in records),
+        "cut_off": sum(r["finish_reason"] == "length" for r in records),
+    }

@@ -56,8 +56,9 @@ def released_learning_rate(step: int, pairs: int, peak: float, warmup: int = 100
     return peak * max(0.0, (pairs - step) / max(1, pairs - warmup))
 
 
-def choose_negatives(candidates: Sequence[str], source: str, policy: str, count: int, depth: int,
-                     rng: random.Random) -> list[str]:
+def choose_negatives(
+    candidates: Sequence[str], source: str, policy: str, count: int, depth: int, rng: random.Random
+) -> list[str]:
     """Return ``count`` negatives (fewer if there are fewer) from the first ``depth`` candidates without the source.
 
     ``top`` takes the best ranked, ``random`` draws without replacement, ``spread`` takes every n-th rank.
@@ -82,8 +83,8 @@ def batches(lengths: Sequence[int], size: int, rng: random.Random, window: int =
     rng.shuffle(order)
     found = []
     for start in range(0, len(order), size * window):
-        part = sorted(order[start:start + size * window], key=lambda i: lengths[i])
-        found += [part[i:i + size] for i in range(0, len(part), size)]
+        part = sorted(order[start : start + size * window], key=lambda i: lengths[i])
+        found += [part[i : i + size] for i in range(0, len(part), size)]
     rng.shuffle(found)
     yield from found
 
@@ -93,8 +94,9 @@ def make_groups(rows: Sequence[Synthetic], negatives: dict[str, Any], seed: int)
     rng = random.Random(seed)
     groups = []
     for row in rows:
-        chosen = choose_negatives(row.candidates, row.source, negatives["policy"], negatives["count"],
-                                  negatives["depth"], rng)
+        chosen = choose_negatives(
+            row.candidates, row.source, negatives["policy"], negatives["count"], negatives["depth"], rng
+        )
         if chosen:
             groups.append(Group(row.text, (row.source, *chosen)))
     return groups
@@ -118,8 +120,9 @@ def group_loss(logits: "torch.Tensor", sizes: Sequence[int], kind: str) -> "torc
     raise ConfigError(f"reranker loss {kind!r} is unknown{nearest(kind, LOSSES)}")
 
 
-def reciprocal_ranks(model: CrossEncoder, rows: Sequence[Synthetic], collection: Collection, depth: int,
-                     batch_size: int) -> tuple[list[float], float]:
+def reciprocal_ranks(
+    model: CrossEncoder, rows: Sequence[Synthetic], collection: Collection, depth: int, batch_size: int
+) -> tuple[list[float], float]:
     """Return, for each query, 1/rank of its source among itself and its first ``depth`` other candidates, and the
     mean spread (highest minus lowest score) within a query. Ties count against the source.
     """
@@ -134,8 +137,9 @@ def reciprocal_ranks(model: CrossEncoder, rows: Sequence[Synthetic], collection:
     return ranks, sum(spreads) / len(spreads)
 
 
-def train(model: CrossEncoder, epochs: list[list[Group]], collection: Collection, params: dict[str, Any],
-          log: Any) -> list[dict[str, Any]]:
+def train(
+    model: CrossEncoder, epochs: list[list[Group]], collection: Collection, params: dict[str, Any], log: Any
+) -> list[dict[str, Any]]:
     """Train ``model`` in place on the groups of each epoch; return the loss curve: {step, pairs, loss, lr} a step."""
     import torch
 
@@ -151,8 +155,10 @@ def train(model: CrossEncoder, epochs: list[list[Group]], collection: Collection
         torch.manual_seed(params["seed"])
         for step, batch in enumerate(plan):
             rate = optimizer.param_groups[0]["lr"] = (
-                released_learning_rate(step, pairs, params["lr"]) if "U13" in params["faults"]
-                else learning_rate(step, len(plan), warmup, params["lr"]))
+                released_learning_rate(step, pairs, params["lr"])
+                if "U13" in params["faults"]
+                else learning_rate(step, len(plan), warmup, params["lr"])
+            )
             logits = model.forward([row for rows in batch for row in rows])
             loss = group_loss(logits, [len(rows) for rows in batch], params["loss"])
             take_step(loss, optimizer, model.model, params["max_grad_norm"])
@@ -164,8 +170,9 @@ def train(model: CrossEncoder, epochs: list[list[Group]], collection: Collection
     return curve
 
 
-def group_batches(model: CrossEncoder, groups: Sequence[Group], collection: Collection, pairs: int,
-                  rng: random.Random) -> list[list[list[Row]]]:
+def group_batches(
+    model: CrossEncoder, groups: Sequence[Group], collection: Collection, pairs: int, rng: random.Random
+) -> list[list[list[Row]]]:
     """Return shuffled batches of about ``pairs`` tokenised pairs: whole groups, each a list of rows."""
     size = max(1, pairs // max(len(group.passages) for group in groups))
     rows = [model.tokenize([(group.query, collection.passage_text(i)) for i in group.passages]) for group in groups]
@@ -192,13 +199,21 @@ def unseen(rows: Sequence[Synthetic], count: int) -> list[Synthetic]:
     return [row for part in ("held", "label") for row in rows if row.part == part][:count]
 
 
-def evaluation_of(held: Sequence[Synthetic], before: Sequence[float], after: Sequence[float], spread: float,
-                  params: dict[str, Any]) -> dict[str, Any]:
+def evaluation_of(
+    held: Sequence[Synthetic], before: Sequence[float], after: Sequence[float], spread: float, params: dict[str, Any]
+) -> dict[str, Any]:
     """Return what evaluation.json holds: reciprocal ranks before and after training, paired, and the score spread."""
     pairs = zip(held, before, after, strict=True)
-    return {"prompt": params["prompt"], "metric": "RR", "n": len(held), "untrained": sum(before) / len(before),
-            "trained": sum(after) / len(after), "p_value": paired_test(after, before, params["seed"]),
-            "score_spread": spread, "per_query": [{"id": row.id, "untrained": b, "trained": a} for row, b, a in pairs]}
+    return {
+        "prompt": params["prompt"],
+        "metric": "RR",
+        "n": len(held),
+        "untrained": sum(before) / len(before),
+        "trained": sum(after) / len(after),
+        "p_value": paired_test(after, before, params["seed"]),
+        "score_spread": spread,
+        "per_query": [{"id": row.id, "untrained": b, "trained": a} for row, b, a in pairs],
+    }
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -217,11 +232,19 @@ def run(job: Job) -> dict[str, Any]:
     epochs = [make_groups(mine, params["negatives"], params["seed"] + epoch) for epoch in range(params["epochs"])]
     held = unseen(rows, params["held_queries"])
     if not epochs[0] or not held:
-        raise DataError(f"prompt {params['prompt']}: {len(epochs[0])} queries are left to train on and {len(held)} to "
-                        "test with after the filter; raise udapdr.scale_up.per_prompt (Z), udapdr.filter.k, or the "
-                        "share of the empty part (udapdr.filter.shares)")
-    model = CrossEncoder.load(job.inputs["model"], params["max_length"], params["precision"], params["seed"],
-                              params["dropout"], params["head"])
+        raise DataError(
+            f"prompt {params['prompt']}: {len(epochs[0])} queries are left to train on and {len(held)} to "
+            "test with after the filter; raise udapdr.scale_up.per_prompt (Z), udapdr.filter.k, or the "
+            "share of the empty part (udapdr.filter.shares)"
+        )
+    model = CrossEncoder.load(
+        job.inputs["model"],
+        params["max_length"],
+        params["precision"],
+        params["seed"],
+        params["dropout"],
+        params["head"],
+    )
     rank = partial(reciprocal_ranks, model, held, collection, params["held_depth"], params["score_batch_size"])
     before, _ = rank()
     curve = train(model, epochs, collection, params, job.log)
@@ -231,8 +254,16 @@ def run(job: Job) -> dict[str, Any]:
     model.save(job.outputs["model"])
     data = stable_hash([sha256_tree(job.inputs["queries"]), params["prompt"]])
     settings = {key: value for key, value in params.items() if key != "seed"}
-    write_json(job.outputs["model"] / "training.json", {"data": data, "settings": settings, "seed": params["seed"],
-                                                        "queries": len(epochs[0]), "curve": curve})
+    write_json(
+        job.outputs["model"] / "training.json",
+        {"data": data, "settings": settings, "seed": params["seed"], "queries": len(epochs[0]), "curve": curve},
+    )
     write_json(job.outputs["model"] / "evaluation.json", found)
-    return {"queries": len(epochs[0]), "pairs": curve[-1]["pairs"], "steps": len(curve), "tested_on": len(held),
-            "rr_untrained": found["untrained"], "rr_trained": found["trained"]}
+    return {
+        "queries": len(epochs[0]),
+        "pairs": curve[-1]["pairs"],
+        "steps": len(curve),
+        "tested_on": len(held),
+        "rr_untrained": found["untrained"],
+        "rr_trained": found["trained"],
+    }

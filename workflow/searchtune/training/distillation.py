@@ -40,8 +40,10 @@ class Tuple:
 
 def load_tuples(path: Any) -> list[Tuple]:
     """Read scored tuples; DataError for an empty file or rows whose passages and scores do not match."""
-    rows = [Tuple(r["id"], r["query"], tuple(r["passages"]), tuple(r["scores"]), r.get("phase", 0))
-            for r in read_jsonl(path)]
+    rows = [
+        Tuple(r["id"], r["query"], tuple(r["passages"]), tuple(r["scores"]), r.get("phase", 0))
+        for r in read_jsonl(path)
+    ]
     if not rows:
         raise DataError(f"{path} holds no tuples; nothing can be distilled")
     for row in rows:
@@ -59,8 +61,9 @@ def shuffle_scores(rows: Sequence[Tuple], seed: int) -> list[Tuple]:
     return [replace(row, scores=tuple(rng.sample(row.scores, len(row.scores)))) for row in rows]
 
 
-def kl_loss(student: "torch.Tensor", teacher: "torch.Tensor", student_temperature: float = 1.0,
-            teacher_temperature: float = 1.0) -> "torch.Tensor":
+def kl_loss(
+    student: "torch.Tensor", teacher: "torch.Tensor", student_temperature: float = 1.0, teacher_temperature: float = 1.0
+) -> "torch.Tensor":
     """Return KL(teacher || student), summed over the n passages, mean over the B tuples; both inputs (B, n).
 
     Each side is a log-softmax of its scores divided by its temperature (ColBERT's ``batchmean``).
@@ -68,9 +71,12 @@ def kl_loss(student: "torch.Tensor", teacher: "torch.Tensor", student_temperatur
     import torch
 
     functional = torch.nn.functional
-    return functional.kl_div(functional.log_softmax(student / student_temperature, dim=-1),
-                             functional.log_softmax(teacher / teacher_temperature, dim=-1),
-                             reduction="batchmean", log_target=True)
+    return functional.kl_div(
+        functional.log_softmax(student / student_temperature, dim=-1),
+        functional.log_softmax(teacher / teacher_temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
 
 
 class Student(LateInteractionModel):
@@ -83,8 +89,9 @@ class Student(LateInteractionModel):
         if freeze_layers:
             layers = self.encoder.encoder.layer
             if freeze_layers > len(layers):
-                raise ConfigError(f"udapdr.student.freeze_layers is {freeze_layers}, but the encoder has "
-                                  f"{len(layers)} layers")
+                raise ConfigError(
+                    f"udapdr.student.freeze_layers is {freeze_layers}, but the encoder has {len(layers)} layers"
+                )
             for module in [self.encoder.embeddings, *layers[:freeze_layers]]:
                 module.requires_grad_(False)
         if self.weight is None:
@@ -126,16 +133,20 @@ class Tokens:
         return cls(queries, dict(zip(ids, passages, strict=True)))
 
 
-def batch_loss(model: Student, rows: Sequence[Tuple], tokens: Tokens, batch: list[int],
-               params: dict[str, Any]) -> "torch.Tensor":
+def batch_loss(
+    model: Student, rows: Sequence[Tuple], tokens: Tokens, batch: list[int], params: dict[str, Any]
+) -> "torch.Tensor":
     """Return the KL loss of one batch; a passage that several tuples share is encoded once."""
     import torch
 
     names = sorted({i for b in batch for i in rows[b].passages}, key=lambda i: (len(tokens.passages[i]), i))
     place = {name: position for position, name in enumerate(names)}
     with autocast(params["precision"]):
-        student = model.scores([tokens.queries[b] for b in batch], [tokens.passages[i] for i in names],
-                               [[place[i] for i in rows[b].passages] for b in batch])
+        student = model.scores(
+            [tokens.queries[b] for b in batch],
+            [tokens.passages[i] for i in names],
+            [[place[i] for i in rows[b].passages] for b in batch],
+        )
     teacher = torch.tensor([rows[b].scores for b in batch])
     return kl_loss(student, teacher, params["student_temperature"], params["teacher_temperature"])
 
@@ -164,15 +175,17 @@ def rate_at(step: int, total: int, params: dict[str, Any]) -> float:
     return learning_rate(step, total, round(params["warmup_ratio"] * total), params["lr"])
 
 
-def train(model: Student, rows: Sequence[Tuple], collection: Collection, params: dict[str, Any],
-          log: Any) -> list[dict[str, Any]]:
+def train(
+    model: Student, rows: Sequence[Tuple], collection: Collection, params: dict[str, Any], log: Any
+) -> list[dict[str, Any]]:
     """Train ``model`` in place; return the loss curve: {step, tuples, loss, lr} a step."""
     import torch
 
     tokens = Tokens.of(model, rows, collection)
     plan = plan_batches(rows, tokens, params)
-    optimizer = torch.optim.AdamW(model.trainable(params["freeze_layers"]), lr=params["lr"],
-                                  weight_decay=params["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        model.trainable(params["freeze_layers"]), lr=params["lr"], weight_decay=params["weight_decay"]
+    )
     learning = torch.nn.ParameterList(optimizer.param_groups[0]["params"])
     curve: list[dict[str, Any]] = []
     seen = 0
@@ -217,7 +230,7 @@ def run(job: Job) -> dict[str, Any]:
     shuffle_scores, seed, precision, and the fields of Settings.
     """
     params = job.params
-    rows = load_tuples(job.inputs["tuples"])[:params["max_tuples"]]
+    rows = load_tuples(job.inputs["tuples"])[: params["max_tuples"]]
     if params["shuffle_scores"]:
         rows = shuffle_scores(rows, params["seed"])
     collection = Collection.load(job.inputs["collection"])
@@ -225,8 +238,21 @@ def run(job: Job) -> dict[str, Any]:
     curve = train(model, rows, collection, params, job.log)
     model.save(job.outputs["model"])
     settings = {key: value for key, value in params.items() if key != "seed"}
-    write_json(job.outputs["model"] / "training.json", {"data": sha256_file(job.inputs["tuples"]), "settings": settings,
-                                                        "seed": params["seed"], "tuples": len(rows), "curve": curve})
+    write_json(
+        job.outputs["model"] / "training.json",
+        {
+            "data": sha256_file(job.inputs["tuples"]),
+            "settings": settings,
+            "seed": params["seed"],
+            "tuples": len(rows),
+            "curve": curve,
+        },
+    )
     passages = len({i for row in rows for i in row.passages})
-    return {"tuples": len(rows), "passages": passages, "steps": len(curve), "first_loss": curve[0]["loss"],
-            "last_loss": curve[-1]["loss"]}
+    return {
+        "tuples": len(rows),
+        "passages": passages,
+        "steps": len(curve),
+        "first_loss": curve[0]["loss"],
+        "last_loss": curve[-1]["loss"],
+    }
