@@ -76,7 +76,12 @@ class Train(Section):
     max_length: int = Field(512, ge=32, description="cut-off (tokens)")
     warmup_ratio: Share = Field(0.05, description=f"share of steps with rising learning rate ({OURS})")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description=f"schedule ({OURS})")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="number format of training")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="number format of training; auto = bfloat16 where the machine has units for it"
+    )
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="examples in memory at once; empty = a whole step (count)"
+    )
     dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
 
 

@@ -121,7 +121,12 @@ class Train(Section):
     max_length: int = Field(2500, ge=32, description="cut-off (tokens; released configuration)")
     warmup_ratio: Share = Field(0.03, description="share of steps with rising learning rate (released configuration)")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="schedule (released configuration)")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="number format of training")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="number format of training; auto = bfloat16 where the machine has units for it"
+    )
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="examples in memory at once; empty = a whole step (count)"
+    )
     add_tokens: list[str] = Field([], description="new tokens, such as <think> and </think> (released configuration)")
     dev_examples: int = Field(64, ge=1, description="held-out rows whose loss is followed (count)")
     fraction: Share = Field(1.0, description="share of the training rows that is used (a prefix)")

@@ -11,7 +11,7 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Strategy = Literal["guided", "vanilla", "retrieve", "design", "write"]
 Retriever = Literal["bm25", "late"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 OURS = "ours: UDAPDR does not give it"
 
 
@@ -192,7 +192,10 @@ class Udapdr(Section):
     cheap_model: str = Field("inters/full", description="writer of stage 3: id of a model, or inters/<variant>")
     max_model_len: int = Field(2048, ge=64, description="longest prompt with its answer (tokens)")
     encoder: str = Field("minilm-l6", description="start of the student, and the zero-shot late interaction")
-    precision: Precision = Field("bfloat16", description="matrix products of training and scoring")
+    precision: Precision = Field(
+        "auto",
+        description="matrix products of training and scoring; auto = bfloat16 where the machine has units for it",
+    )
     encode_batch_size: Count = Field(32, description="passages encoded at once (count)")
     seed: SeedStage = SeedStage()
     prompts: PromptStage = PromptStage()

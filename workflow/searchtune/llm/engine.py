@@ -40,7 +40,7 @@ def open_engine(
     model_dir: Path | str,
     backend: str,
     *,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     max_model_len: int = 2048,
     threads: int = 2,
     seed: int = 0,

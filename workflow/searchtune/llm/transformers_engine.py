@@ -51,7 +51,7 @@ class TransformersEngine:
         self,
         model_dir: Path,
         *,
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         max_model_len: int = 2048,
         threads: int = 2,
         seed: int = 0,

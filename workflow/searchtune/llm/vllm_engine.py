@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from searchtune.errors import ConfigError, ModelError
 from searchtune.files import read_json
 from searchtune.llm.base import Completion, Sampling, Scored, per_prompt, revision_of
+from searchtune.llm.hardware import dtype_name
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class VllmEngine:
         self,
         model_dir: Path,
         *,
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         max_model_len: int = 2048,
         threads: int = 2,
         seed: int = 0,
@@ -81,7 +82,7 @@ class VllmEngine:
         make: Any = LLM  # its annotations list the values of every argument
         self._llm = make(
             model=str(model_dir),
-            dtype=dtype,
+            dtype=dtype_name(dtype),
             max_model_len=max_model_len,
             seed=seed,
             enable_prefix_caching=True,

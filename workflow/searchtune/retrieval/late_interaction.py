@@ -17,6 +17,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
+from searchtune.llm.hardware import dtype_name, dtype_of
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -266,16 +267,14 @@ class LateInteractionModel:
 
 
 def autocast(precision: str) -> Any:
-    """Return the context in which matrix products run in ``precision`` (float32: unchanged)."""
+    """Return the context in which matrix products run in ``precision`` (a number format; float32: unchanged)."""
     import contextlib
 
     import torch
 
-    if precision == "float32":
+    if dtype_name(precision) == "float32":
         return contextlib.nullcontext()
-    if precision != "bfloat16":
-        raise ConfigError(f"precision {precision!r} is unknown{nearest(precision, ['float32', 'bfloat16'])}")
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+    return torch.autocast("cpu", dtype=dtype_of(precision))
 
 
 def _unit(vectors: "torch.Tensor") -> "torch.Tensor":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, write_json
 from searchtune.llm.base import check_model_dir, revision_of
-from searchtune.llm.hardware import device, dtype_of
+from searchtune.llm.hardware import AUTO, device, dtype_name, dtype_of
 from searchtune.llm.tokens import Tokens
 from searchtune.training.checkpoints import save_model
 from searchtune.training.sft_data import Example, end_token, plan_batches, prefix, rate_at, tokenize
@@ -52,7 +52,7 @@ class Settings:
     warmup_ratio: float = 0.05
     schedule: str = "linear"
     seed: int = 0
-    dtype: str = "bfloat16"
+    dtype: str = "auto"
     save_dtype: str = "bfloat16"
     save_adapter: bool = False
     gradient_checkpointing: bool = False
@@ -86,6 +86,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
     if isinstance(lora.get("targets"), list):
         lora["targets"] = tuple(lora["targets"])
     values["add_tokens"] = tuple(values.get("add_tokens") or ())
+    values["dtype"] = dtype_name(values.get("dtype", AUTO))
     return Settings(lora=Lora(**lora), **values)
 
 
