@@ -176,7 +176,7 @@ def test_prompts_that_cannot_be_answered_are_errors(engine):
 @pytest.mark.slow
 def test_vllm_and_transformers_agree(tiny_lm, engine):
     """Greedy texts and structured output are the same, scores within 1e-3, at float32."""
-    vllm = open_engine(tiny_lm, "vllm", dtype="float32", threads=1, max_model_len=256, kv_cache_gib=0.1, max_num_seqs=8)
+    vllm = open_engine(tiny_lm, "vllm", dtype="float32", threads=1, max_model_len=256, kv_cache_gib=0.1, max_num_seqs=64)
     for sampling in (
         Sampling(max_tokens=12),
         Sampling(max_tokens=30, json_schema=SCHEMA),
@@ -191,6 +191,10 @@ def test_vllm_and_transformers_agree(tiny_lm, engine):
             assert a.n_tokens == b.n_tokens and math.isclose(a.logprob, b.logprob, abs_tol=1e-3)
     warm = Sampling(max_tokens=8, temperature=1.0, seed=5)
     assert vllm.generate(PROMPTS, warm) == vllm.generate(PROMPTS, warm)
+    # more prompt tokens than one step takes: a prompt cut over two steps can't be drawn for on CPU
+    many = [f"{number} " + "A mill by the river grinds flour. " * 16 for number in range(64)]
+    assert 100 < max(vllm.count(many)) < 240 and sum(vllm.count(many)) > 4 * 2048
+    assert len(vllm.generate(many, warm)) == len(many)
 
 
 class Service(BaseHTTPRequestHandler):

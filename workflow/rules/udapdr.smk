@@ -248,7 +248,7 @@ rule udapdr_rerank:
         "<results>/benchmarks/udapdr_rerank.tsv"
     conda:
         "../../envs/distil.yaml"
-    threads: config["hardware"]["light_threads"]
+    threads: config["hardware"]["threads"]
     params:
         stage="rerank.cross_encoder",
         args=udapdr.rerank_args(config),

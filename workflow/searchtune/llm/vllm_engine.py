@@ -71,7 +71,15 @@ class VllmEngine:
         place: dict[str, Any] = (
             {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
             if on_gpu
-            else {"kv_cache_memory_bytes": int(kv_cache_gib * 2**30), "block_size": 32, "enforce_eager": True}
+            else {
+                "kv_cache_memory_bytes": int(kv_cache_gib * 2**30),
+                "block_size": 32,
+                "enforce_eager": True,
+                # a prompt cut over two steps draws a token too early and turns its generator back, which a
+                # generator on CPU can't do ("CPU Generator does not use offset"): prompts enter whole
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(2048, max_model_len),
+            }
         )
         if not on_gpu and tensor_parallel > 1:
             raise ConfigError(f"tensor_parallel is {tensor_parallel}, but there is no GPU; set it to 1")
