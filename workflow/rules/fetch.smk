@@ -21,7 +21,6 @@ rule fetch:
         "<resources>/logs/fetch.{artefact}.log",
     benchmark:
         "<resources>/benchmarks/fetch.{artefact}.tsv"
-    retries: 3
     conda:
         "../../envs/data.yaml"
     threads: 1
