@@ -12,6 +12,7 @@ from searchtune.config.schema import Config
 from searchtune.errors import DataError
 from searchtune.evaluation import limrank as tables
 from searchtune.files import read_jsonl, read_tsv, write_json, write_jsonl, write_tsv
+from searchtune.reranking.reasoning import heldout_candidates
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 from searchtune.synthesis import limrank_arguments as arguments
@@ -52,12 +53,15 @@ def articles() -> Collection:
         "p1": "Portugal lies far from Norway.",
         "p2": "Portugal grows cork.",
         "p3": "Cork trees are old.",
+        "u1": "Fjords are deep.",  # of no known article: no question of it was sampled
     }
     owner = {"n": "norway", "p": "portugal"}
+    asked = [d for d in texts if d[0] in owner]
+    splits = {d: "train" if d == "p3" else "test" for d in asked}
     return Collection(
         {d: Passage("", t) for d, t in texts.items()},
-        {f"q-{d}": Query("?", metadata={"split": "test", "article": owner[d[0]], "answers": []}) for d in texts},
-        {f"q-{d}": {d: 1} for d in texts},
+        {f"q-{d}": Query("?", metadata={"split": splits[d], "article": owner[d[0]], "answers": []}) for d in asked},
+        {f"q-{d}": {d: 1} for d in asked},
         manifest={"id": "toy", "canary": ["mark"]},
     )
 
@@ -88,7 +92,8 @@ def test_instruction_pairs_change_what_is_relevant(tmp_path):
     (pair,) = pairs
     assert (pair.title, pair.name) == ("norway", "Anna Berg")
     assert sorted(pair.changed) == ["n1", "n2"] and sorted(pair.unchanged) == ["n3", "n4"]
-    # p1 names Norway in an article of its own; whether it is relevant is unclear, so it is no candidate
+    # p1 names Norway in an article of its own, u1 may be of any: whether they are relevant is unclear, so they are no
+    # candidates
     assert sorted(pair.others) == ["p2", "p3"]
     made = Collection.load(folder)
     assert set(made.queries) == {"i0-og", "i0-changed"}
@@ -181,9 +186,29 @@ def test_p_mrr_of_a_reranker_that_follows(tmp_path):
     tables.book_instructions(found, folder, [(out, manifest)], PARAMS)
     values = found.values["instructions", "good", "direct"]
     # n1: 1 -> 3, 1 - 1/3; n2: 2 -> 4, 1 - 2/4; mean 0.5833
-    assert values["p-MRR"][0]["i0"] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
-    assert values["nDCG@5"][0]["i0"] == pytest.approx(1.0)
-    assert found.values["instructions", "bm25", ""]["p-MRR"][0]["i0"] <= 0
+    assert values["p-MRR"][0]["norway"] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
+    assert values["nDCG@5"][0]["norway"] == pytest.approx(1.0)
+    assert found.values["instructions", "bm25", ""]["p-MRR"][0]["norway"] <= 0
+
+
+def test_queries_of_one_article_count_once():
+    queries = {f"{q}-og": Query("?", metadata={"article": a}) for q, a in (("i0", "x"), ("i1", "y"), ("i2", "x"))}
+    collection = Collection({}, queries, {})
+    assert tables.by_article({"i0": 10.0, "i1": 4.0, "i2": 20.0}, collection) == {"x": 15.0, "y": 4.0}
+
+
+def test_every_held_out_query_meets_its_own_passage():
+    corpus = {f"h{number:03d}": Passage("", f"text {number}") for number in range(50)}
+    collection = Collection(
+        corpus, {f"q{number}": Query("?") for number in range(50)}, {f"q{n}": {f"h{n:03d}": 1} for n in range(50)}
+    )
+    runs = heldout_candidates(collection, 5, 13)
+    for number in range(50):
+        ids = [d for d, _ in runs[f"q{number}"]]
+        assert len(ids) == 5 and f"h{number:03d}" in ids and ids == sorted(ids)
+    assert runs["q1"] != runs["q2"]
+    with pytest.raises(DataError, match="held-out query 'q0' has 1 passages of its own"):
+        heldout_candidates(collection, 1, 13)
 
 
 def test_share_of_pairs_in_order_by_hand():

@@ -1,17 +1,13 @@
 # Leakage: what each paper's model was trained on against every collection that is scored, by exact text and
 # n-gram. Inputs: training rows of the papers, collections. Outputs: a table of shares and a list of overlaps (ids
 # only). More than the stated share stops the run. Cost: seconds.
-from searchtune.evaluation.arguments import (
-    audit_args,
-    audited_collections,
-    training_sets,
-)
+from searchtune.evaluation.arguments import audit_args, scored_sets, training_sets
 
 
 rule audit_leakage:
     input:
-        train=list(training_sets(config).values()),
-        eval=expand("<results>/collections/{name}", name=audited_collections(config)),
+        train=expand("<results>/{path}", path=training_sets(config)),
+        eval=expand("<results>/{path}", path=scored_sets(config)),
     output:
         report="<results>/audit/leakage.tsv",
         overlaps="<results>/audit/overlaps.jsonl",

@@ -263,7 +263,9 @@ rule udapdr_latency:
         collection=f"<results>/collections/{UDAPDR['target']}",
         student=f"{UDAPDR_TARGET}/students/adapted",
         index=f"{UDAPDR_TARGET}/indexes/student_adapted",
-        reranker=f"{UDAPDR_TARGET}/rerankers/0",
+        rerankers=expand(
+            f"{UDAPDR_TARGET}/rerankers/{{y}}", y=range(UDAPDR["prompts"]["count"])
+        ),
     output:
         latency=f"{UDAPDR_TARGET}/latency.tsv",
         hardware=f"{UDAPDR_TARGET}/hardware.json",

@@ -10,10 +10,11 @@ non-relevant. Here, for every article of the test split with enough passages:
   the article while at least ``n_unchanged`` others lack it; of those names the one that splits the article most
   evenly is taken, ties alphabetically. So which passages become non-relevant can be read off the texts themselves;
 * an article gives up to ``names_per_article`` such queries, with the next best names; the first names of all articles
-  come before the second ones. Queries of one article are not independent, which the interval does not know;
-* the candidates of a query are ``n_changed`` passages with X, ``n_unchanged`` without, and the ``n_other`` passages of
-  other articles that BM25 ranks highest for the query; the article's other passages are left out, so that
-  a ranking can be wrong. Their first-stage order is BM25's for the query without any instruction.
+  come before the second ones. Queries of one article are not independent: scores are averaged by article first;
+* the candidates of a query are ``n_changed`` passages with X, ``n_unchanged`` without, and the ``n_other`` passages
+  known to be of other articles (by a question of any split) that BM25 ranks highest for the query; the article's other
+  passages are left out, so that a ranking can be wrong. Their first-stage order is BM25's for the query without any
+  instruction.
 
 No sampling by model or by hand; the same collection and parameters give the same set. The output folder is a
 collection of its own (queries ``<id>-og`` and ``<id>-changed`` with ``instruction``, qrels of both), with
@@ -34,6 +35,7 @@ from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 
 ORIGINAL, CHANGED = "og", "changed"
+SPLITS = ("train", "dev", "test")
 ASK = "A relevant passage gives any information about {title}."
 NARROW = "A relevant passage gives any information about {title}. Passages that mention {name} are not relevant."
 _NAME = re.compile(r"\b[A-Z][a-z]+(?: (?:of |the |de |van )?[A-Z][a-z]+)+\b")
@@ -126,7 +128,12 @@ def find_pairs(collection: Collection, index: BM25Index, params: dict[str, Any])
         texts = {d: collection.passage_text(d) for d in documents}
         names = choose_names(texts, article, answers.get(article, set()), params["n_changed"], params["n_unchanged"])
         found += [(rank, article, name) for rank, name in enumerate(names[: params["names_per_article"]])]
-    own = {document: article for article, documents in articles.items() for document in documents}
+    own = {
+        document: article
+        for split in SPLITS
+        for article, documents in passages_by_article(collection, split).items()
+        for document in documents
+    }
     return [
         make_pair(f"i{number}", article, name, articles[article], own, collection, index, params)
         for number, (_, article, name) in enumerate(sorted(found)[: params["n_queries"]])
@@ -145,14 +152,14 @@ def make_pair(
 ) -> Pair:
     """Return one query: its passages with and without the name, and BM25's best passages of other articles.
 
-    ``own`` maps the passages of all articles of the split to their article. A passage that names the title is
-    no candidate from elsewhere: whether it is relevant would be a matter of opinion.
+    ``own`` maps passages to their article. A passage of unknown article (no question of it was sampled) may be of
+    this one, and is no candidate; nor is one that names the title: whether it is relevant would be a matter of opinion.
     """
     title = article.replace("_", " ")
     ranking = [d for d, _ in index.search([title], len(index.ids))[0]]
     order = {d: rank for rank, d in enumerate(ranking)}
     ranked = sorted(documents, key=lambda d: (order.get(d, len(order)), d))
-    others = [d for d in [*ranking, *(i for i in index.ids if i not in order)] if own.get(d) != article]
+    others = [d for d in [*ranking, *(i for i in index.ids if i not in order)] if own.get(d, article) != article]
     clear = [d for d in others if title.lower() not in collection.passage_text(d).lower()]
     named = {d: mentions(collection.passage_text(d), name) for d in ranked}
     return Pair(

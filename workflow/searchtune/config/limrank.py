@@ -202,6 +202,14 @@ class Limrank(Section):
 
     @model_validator(mode="after")
     def _depth_covers_candidates(self) -> "Limrank":
+        part = self.instructions
+        pool = part.n_changed + part.n_unchanged + part.n_other
+        if self.rerank.depth < pool:
+            raise ValueError(
+                f"limrank.rerank.depth is {self.rerank.depth}, but an instruction query has {pool} candidates "
+                "(limrank.instructions.n_changed + n_unchanged + n_other): BM25 and the rerankers would be compared on "
+                "different lists. Raise the depth or lower the candidates"
+            )
         if self.planted_collection in self.collections:
             raise ValueError(
                 f"planted_collection {self.planted_collection!r} is reranked too; choose a source collection"

@@ -177,9 +177,11 @@ class Latency(Section):
     """Time per query."""
 
     depths: list[Count] = Field([20, 100, 1000], min_length=1, description="reranking depths (paper: 20, 100, 1000)")
-    batch_size: int = Field(32, ge=2, description="batch of the batched rows (count)")
+    batch_size: int = Field(32, ge=2, description="queries at once in the batched rows of retrieval (count)")
     n_queries: int = Field(100, ge=2, description="queries timed for fast systems (count)")
-    n_reranked: int = Field(20, ge=2, description="queries timed for reranking (count)")
+    n_reranked: int = Field(
+        20, ge=2, description="queries timed for reranking (count); batched: a quarter of them at once"
+    )
     warm_up: int = Field(3, ge=1, description="queries run before the clock starts (count)")
 
 
@@ -216,6 +218,11 @@ class Udapdr(Section):
                 f"udapdr.seed.n_passages (X) is {self.seed.n_passages}, but {self.prompts.count} prompts "
                 f"(Y) of {self.prompts.demonstrations} demonstrations need {needed} passages: no passage "
                 "serves twice. Raise X or lower udapdr.prompts.count"
+            )
+        if min(self.latency.depths) != self.rerank_depth:
+            raise ValueError(
+                f"udapdr.latency.depths begin at {min(self.latency.depths)}, udapdr.rerank_depth is "
+                f"{self.rerank_depth}: the smallest depth timed must be the one whose quality is measured"
             )
         if self.target == self.off_domain:
             raise ValueError(f"udapdr.off_domain is the target {self.target!r} itself; name another collection")

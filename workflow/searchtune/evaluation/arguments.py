@@ -2,39 +2,66 @@
 
 from typing import Any
 
+INSTRUCTIONS = "limrank/instructions"
 
-def audited_collections(config: dict[str, Any]) -> list[str]:
-    """Return the collections on which the chosen papers score retrieval."""
+
+def scored_sets(config: dict[str, Any]) -> list[str]:
+    """Return what the chosen papers are scored on, as folders in collection layout (paths below the results)."""
     found: set[str] = set()
     if {"inters", "udapdr"} & set(config["papers"]):
-        found.add(config["udapdr"]["target"])
+        found.add(f"collections/{config['udapdr']['target']}")
+    if "inters" in config["papers"]:
+        found.update(f"collections/{name}" for name in config["inters"]["collections"])
     if "limrank" in config["papers"]:
-        found.update(config["limrank"]["collections"])
+        found.update(f"collections/{name}" for name in config["limrank"]["collections"])
+        found.add(INSTRUCTIONS)
     return sorted(found)
 
 
-def training_sets(config: dict[str, Any]) -> dict[str, str]:
-    """Return {paper: what its model is trained on}, for the chosen papers (paths with pathvars)."""
+def training_sets(config: dict[str, Any]) -> list[str]:
+    """Return what the models of the chosen papers are trained on (paths below the results)."""
+    part = config["udapdr"]
     known = {
-        "inters": "<results>/inters/instructions/train.jsonl",
-        "udapdr": f"<results>/udapdr/{config['udapdr']['target']}/filtered",
-        "limrank": "<results>/limrank/packed/reasoning.train.jsonl",
+        "inters": ["inters/instructions/train.jsonl"],
+        "udapdr": [f"udapdr/{part[name]}/filtered" for name in ("target", "off_domain")],
+        "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }
-    return {paper: known[paper] for paper in known if paper in config["papers"]}
+    return [path for paper in known if paper in config["papers"] for path in known[paper]]
+
+
+def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the chains of the chosen papers: name -> {train, eval, kinds of overlap that are refused}."""
+    part = config["udapdr"]
+    target = f"collections/{part['target']}"
+    ranked = [f"collections/{name}" for name in config["limrank"]["collections"]]
+    own = [f"collections/{name}" for name in config["inters"]["collections"]]
+    foreign = [name for name in scored_sets(config) if name not in own]
+    both = ["query", "passage"]
+    chains = {
+        # the writer serves the other two papers, so it must not know any of their sets; the instruction set is of
+        # its own source collection, whose articles are split
+        "inters": {
+            "inters": {
+                "train": ["instructions/train.jsonl"],
+                "eval": [name for name in foreign if name != INSTRUCTIONS],
+                "kinds": both,
+            },
+            # passages of a source collection are shared by its splits; its test questions are not
+            "inters, own tests": {"train": ["instructions/train.jsonl"], "eval": own, "kinds": ["query"]},
+        },
+        # an adapted student reads its target's passages by design; human queries must stay unseen
+        "udapdr": {
+            "udapdr": {"train": [f"{part['target']}/filtered"], "eval": [target], "kinds": ["query"]},
+            "udapdr, off-domain": {"train": [f"{part['off_domain']}/filtered"], "eval": [target], "kinds": both},
+        },
+        "limrank": {
+            "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
+        },
+    }
+    return {name: chain for paper in chains if paper in config["papers"] for name, chain in chains[paper].items()}
 
 
 def audit_args(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of ``audit.leakage``: one chain a paper, each against every collection that it touches."""
-    target = f"collections/{config['udapdr']['target']}"
-    ranked = [f"collections/{name}" for name in config["limrank"]["collections"]]
-    everything = sorted(f"collections/{name}" for name in audited_collections(config))
-    kinds = ["query", "passage"]
-    chains = {
-        # the writer serves the other two papers, so it must not know any of their targets
-        "inters": {"train": ["instructions/train.jsonl"], "eval": everything, "kinds": kinds},
-        # an adapted student reads its target's passages by design; human queries must stay unseen
-        "udapdr": {"train": [f"{config['udapdr']['target']}/filtered"], "eval": [target], "kinds": ["query"]},
-        "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": ranked, "kinds": kinds},
-    }
-    chosen = {name: chain for name, chain in chains.items() if name in config["papers"]}
-    return {"n": config["leakage"]["ngram"], "max_share": config["leakage"]["max_share"], "chains": chosen}
+    """Return the parameters of ``audit.leakage``."""
+    settings = config["leakage"]
+    return {"n": settings["ngram"], "max_share": settings["max_share"], "chains": chains_of_papers(config)}

@@ -1,7 +1,8 @@
 """Stage ``udapdr.latency``: warm time per query from text to ranked list (UDAPDR, arXiv 2303.00807, table 2).
 
 The paper's reranking times are multiples of 20.6 ms a pair, one pair at a time, without retrieval.
-Here retrieval is included, and every system is timed one by one and batched.
+Here retrieval is included, the pairs of a query are scored in batches by all Y rerankers (the system whose quality
+is measured takes their mean), and every system is timed query by query and with several queries at once.
 """
 
 import platform
@@ -58,15 +59,15 @@ def row(system: str, depth: int, batch: int, times: Sequence[float], n: int) -> 
 
 
 def rerank_call(
-    index: BM25Index, model: CrossEncoder, collection: Collection, depth: int, batch: int
+    index: BM25Index, models: Sequence[CrossEncoder], collection: Collection, depth: int, pairs_at_once: int
 ) -> Callable[[list[str]], Any]:
-    """Return a function that retrieves with BM25 and scores the top ``depth``, ``batch`` pairs at once."""
+    """Return a function that retrieves with BM25 and scores the top ``depth`` of all queries with every model."""
 
     def call(queries: list[str]) -> None:
-        for query, ranking in zip(queries, index.search(queries, depth), strict=True):
-            pairs = [(query, collection.passage_text(i)) for i, _ in ranking]
-            if pairs:
-                model.score(pairs, batch)
+        found = zip(queries, index.search(queries, depth), strict=True)
+        pairs = [(query, collection.passage_text(i)) for query, ranking in found for i, _ in ranking]
+        for model in models if pairs else ():
+            model.score(pairs, pairs_at_once)
 
     return call
 
@@ -87,13 +88,13 @@ def hardware(threads: int) -> dict[str, Any]:
 
 
 def measure(job: Job, collection: Collection, queries: list[str]) -> list[dict[str, Any]]:
-    """Return the rows of the table; the batch of a reranking row counts pairs, of the others queries."""
+    """Return the rows of the table; ``batch`` counts the queries that are answered at once."""
     params = job.params
     ids = list(collection.corpus)
     bm25 = BM25Index.build(ids, [collection.passage_text(i) for i in ids], params["k1"], params["b"])
     student = LateInteractionModel.load(job.inputs["student"], "trained", precision=params["precision"])
     index = TokenIndex.load(job.inputs["index"])
-    reranker = CrossEncoder.load(job.inputs["reranker"], params["max_length"], params["precision"])
+    rerankers = [CrossEncoder.load(p, params["max_length"], params["precision"]) for p in job.inputs["rerankers"]]
     batches, warm = (1, params["batch_size"]), params["warm_up"]
     # a round number of batches: a last short one would be timed as if it were whole
     fast = queries[: max(1, len(queries) // params["batch_size"]) * params["batch_size"]]
@@ -109,19 +110,19 @@ def measure(job: Job, collection: Collection, queries: list[str]) -> list[dict[s
     ]
     few = queries[: params["n_reranked"]]
     for depth in params["depths"]:
-        for batch in batches:
-            call = rerank_call(bm25, reranker, collection, depth, batch)
-            rows.append(row("bm25_reranked", depth, batch, time_calls(call, few, 1, 1), len(few)))
+        call = rerank_call(bm25, rerankers, collection, depth, params["score_batch_size"])
+        for batch in (1, max(2, len(few) // 4)):
+            rows.append(row("bm25_reranked", depth, batch, time_calls(call, few, batch, 1), len(few)))
             job.log(f"reranked, depth {depth}, batch {batch}: {rows[-1]['p50_ms']:.0f} ms")
     return rows
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage entry. Inputs: collection, student, index (of the student), reranker. Outputs: latency (table), hardware
+    """Stage entry. Inputs: collection, student, index (of the student), rerankers. Outputs: latency (table), hardware
     (JSON).
 
     Params: depth (of first-stage lists), depths (reranking), batch_size, n_queries, n_reranked,
-    warm_up, splits, max_length, precision, k1, b. One reranker is timed; the mean of Y takes Y times as long.
+    warm_up, splits, max_length, score_batch_size, precision, k1, b.
     """
     collection = Collection.load(job.inputs["collection"])
     queries = [q.text for split in job.params["splits"] for q in collection.queries_of(split).values()]

@@ -149,14 +149,24 @@ def book_instructions(book: Book, folder: Path, reranked: list[tuple[Path, dict]
             "p-MRR": p_mrr_per_query(changed, _ids(original), _ids(narrowed)),
             **evaluate(qrels, original, params["instruction_metrics"]),
         }
+        values = {metric: by_article(found, collection) for metric, found in values.items()}
         book.add(("instructions", system, mode), values, _ties(path), max(map(len, original.values())), seed)
+
+
+def by_article(values: dict[str, float], collection: Collection) -> dict[str, float]:
+    """Return article -> mean over its queries, of values by query: queries of one article share passages, so that
+    articles, not queries, are what intervals and tests may resample."""
+    groups = defaultdict(list)
+    for query, value in values.items():
+        groups[str(collection.queries[f"{query}-og"].metadata["article"])].append(value)
+    return {article: sum(found) / len(found) for article, found in sorted(groups.items())}
 
 
 def share_below(qrels: dict[str, dict[str, int]], run: dict[str, Ranking]) -> dict[str, float]:
     """Return query -> share of (relevant, other) passage pairs that are in the right order, 0 to 1, 0.5 by chance.
 
-    A query whose candidates are all relevant, or all not (a small writer repeats itself), says nothing and is left
-    out, the same for every system. DataError if no query is left.
+    A query whose candidates are all relevant (a small writer repeats itself) says nothing and is left out, the same
+    for every system. DataError if no query is left.
     """
     values = {}
     for query, judged in qrels.items():

@@ -25,7 +25,7 @@ _CAPTIONS = {
     ),
     ("udapdr", "quality_latency"): (
         "Quality against time",
-        "Up is better, left is faster. Times are of this machine, one query at a time.",
+        "Up is better, left is faster. Times are of this machine: one query at a time, its pairs in batches.",
     ),
     ("udapdr", "synthesis"): ("Synthetic queries, stage by stage", "Share in brackets: what a stage let through."),
     ("limrank", "rerank"): (

@@ -97,7 +97,8 @@ _TABLES = (
         "udapdr",
         "latency",
         "Time per query",
-        "Median and 95th percentile of the time from query text to ranked list on this machine.",
+        "Median and 95th percentile of the time from query text to ranked list on this machine. Batch: queries answered "
+        "at once; depth: passages retrieved, or reranked by all rerankers.",
         ("system", "depth", "batch", "p50_ms", "p95_ms", "n"),
     ),
     Table(
@@ -120,7 +121,7 @@ _TABLES = (
         "limrank",
         "rerank",
         "Reranking quality",
-        "BM25's top passages reranked. Tie share: pairs of candidates that a system scored alike.",
+        "BM25's top passages reranked. Tie share: candidates whose score another one of the query has too.",
         ("collection", "system", "mode", "depth", *_SCORE, "tie_share", "p_vs_bm25", "p_vs_untuned"),
         group=("collection", "depth", "metric"),
         wide=("collection", "metric"),
@@ -154,8 +155,8 @@ _TABLES = (
         Table(
             paper,
             "parse_failures",
-            "Answers that could not be parsed",
-            "Counted, never scored in silence.",
+            "Answers that could not be used",
+            "Not parsed, cut off, or refused by a rule. Counted, never scored in silence.",
             _FAILURES,
             main=False,
         )

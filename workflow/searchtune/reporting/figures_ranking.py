@@ -70,7 +70,7 @@ def quality_latency(tables: dict[str, Loaded], folder: Path) -> None:
     median: dict[str, tuple[float, float]] = {}
     for row in times.rows:
         if needed(row, "batch", times.path) == 1:
-            # a reranker is timed at several depths: the shallowest is the one whose quality is in the table
+            # a reranker is timed at several depths: the schema sees to it that quality is measured at the smallest
             key, depth = row["system"], number(row, "depth", times.path) or 0
             if key not in median or depth < median[key][0]:
                 median[key] = (depth, needed(row, "p50_ms", times.path))

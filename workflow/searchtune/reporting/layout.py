@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from searchtune.errors import DataError
+from searchtune.reporting.catalogue import PAPERS
 from searchtune.reporting.comparing import Judge, best_rows, groups, is_p
 from searchtune.reporting.numbers import digits_for, show, show_count, show_interval, show_p
 from searchtune.reporting.reading import Loaded, Row, number
@@ -170,14 +171,16 @@ def sheets(table: Loaded, judge: Judge) -> dict[str, Sheet]:
 
 def footnote(judge: Judge, tables: list[Loaded]) -> str:
     """Say what bold and p mean in these tables, and on how many seeds they rest."""
-    seeds = judge.note()
+    notes = {t.spec.paper: judge.note(t.spec.paper) for t in tables if t.spec.group and groups(t)}
+    few = {paper: note for paper, note in notes.items() if note}
     text = (
         "Bold: the best value of its group where every other one is shown to be lower (intervals apart, or a "
         "paired test against it with p < 0.05). p-values are adjusted by Holm over all "
-        f"{judge.comparisons} comparisons shown together. Intervals are over queries."
+        f"{judge.comparisons} comparisons shown together. Intervals are over queries, and over seeds where "
+        "there are several."
     )
-    return (
-        f"{text} Training rests on {seeds}: differences between systems may be differences between seeds."
-        if seeds and any(groups(t) for t in tables if t.spec.group)
-        else text
-    )
+    if not few:
+        return text
+    said = "; ".join(f"{PAPERS[paper]}: {note}" for paper, note in few.items())
+    behind = said if len(set(few.values())) > 1 or len(few) < len(notes) else next(iter(few.values()))
+    return f"{text} Training rests on {behind}: differences between systems may be differences between seeds."

@@ -127,12 +127,28 @@ def tasks_of(job: Job) -> list[Task]:
             task_of(
                 "heldout",
                 collection,
-                read_run(job.inputs["heldout"] / "by-id.run.gz"),
+                heldout_candidates(collection, params["depth"], params["sample_seed"]),
                 list(collection.queries),
                 params["depth"],
             )
         )
     return tasks
+
+
+def heldout_candidates(collection: Collection, depth: int, seed: int) -> dict[str, Ranking]:
+    """Return, for each held-out query, its own passages and a draw of the others, ``depth`` in all, in order of id.
+
+    The order says nothing about relevance. DataError if a query has more passages of its own than ``depth``.
+    """
+    runs = {}
+    for query in sorted(collection.queries):
+        own = sorted(d for d, grade in collection.qrels[query].items() if grade > 0)
+        if len(own) >= depth:
+            raise DataError(f"held-out query {query!r} has {len(own)} passages of its own; raise limrank.rerank.depth")
+        others = sorted(set(collection.corpus) - set(own))
+        drawn = Random(f"{seed}/{query}").sample(others, min(depth - len(own), len(others)))
+        runs[query] = [(d, float(-rank)) for rank, d in enumerate(sorted([*own, *drawn]))]
+    return runs
 
 
 def _list(paths: Path | list[Path]) -> list[Path]:

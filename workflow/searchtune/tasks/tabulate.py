@@ -295,7 +295,7 @@ def sign_rows(
             "value": differing,
             "threshold": f"at least {DIFFERING}",
             "passed": differing >= DIFFERING,
-            "note": "share of zero-shot prompts",
+            "note": "share of zero-shot prompts that ask for a text",
         },
     ]
     for collection in trips[TUNED]:
