@@ -97,8 +97,8 @@ _TABLES = (
         "udapdr",
         "latency",
         "Time per query",
-        "Median and 95th percentile of the time from query text to ranked list on this machine. Batch: queries answered "
-        "at once; depth: passages retrieved, or reranked by all rerankers.",
+        "Median and 95th percentile of the time from query text to ranked list on this machine. Batch: queries at once; "
+        "depth: passages retrieved, or reranked by all rerankers.",
         ("system", "depth", "batch", "p50_ms", "p95_ms", "n"),
     ),
     Table(
