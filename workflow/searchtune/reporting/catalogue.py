@@ -97,7 +97,7 @@ _TABLES = (
         "udapdr",
         "latency",
         "Time per query",
-        "Median and 95th percentile of the time from query text to ranked list on this machine. Batch: queries at once; "
+        "Median and 95th percentile of the time from query text to ranked list here. Batch: queries at once, "
         "depth: passages retrieved, or reranked by all rerankers.",
         ("system", "depth", "batch", "p50_ms", "p95_ms", "n"),
     ),
