@@ -186,7 +186,7 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
         base
         | {
             "student": students["student_adapted"],
-            "reranker": rerankers[0],
+            "rerankers": rerankers,
             "index": folder / "indexes" / "student_adapted",
         },
         {"latency": folder / "latency.tsv", "hardware": folder / "hardware.json"},
