@@ -279,7 +279,7 @@ def test_systems_models_and_modes_follow_from_variants_and_seeds():
 
 def test_model_paths():
     assert arguments.model_path("tiny-lm") == "<resources>/models/tiny-lm"
-    assert arguments.model_path("inters/models/full") == "<results>/inters/models/full"
+    assert arguments.model_path("inters/full") == "<results>/inters/models/full"
     assert arguments.reranker_path(config(), "direct-s13") == "<results>/limrank/models/direct-s13"
 
 

@@ -10,9 +10,15 @@ from searchtune.errors import ConfigError, LeakageError
 @pytest.mark.parametrize(
     ("user", "message"),
     [
-        ({"limrank": {"collections": ["redit"]}}, r"limrank.collections names 'redit'.*did you mean 'reddit'"),
+        (
+            {"limrank": {"collections": ["redit"]}},
+            r"config/config.yaml: limrank.collections names 'redit'.*did you mean 'reddit'",
+        ),
         ({"udapdr": {"encoder": "minilm-l7"}}, r"udapdr.encoder names 'minilm-l7'.*did you mean 'minilm-l6'"),
         ({"inters": {"base": "smolm2-135m-instruct"}}, r"inters.base names .*did you mean 'smollm2-135m-instruct'"),
+        ({"udapdr": {"cheap_model": "inters/ful"}}, r"udapdr.cheap_model names .*did you mean 'inters/full'"),
+        ({"faults": ["b1"]}, r"config/config.yaml: key 'faults' names 'b1', .*did you mean 'B1'"),
+        ({"faults": ["U1"]}, r"names 'U1', which is no fault that is rebuilt here"),
     ],
 )
 def test_unknown_ids_are_named_with_the_nearest(user, message):

@@ -13,6 +13,7 @@ from searchtune.files import read_json, read_jsonl, read_tsv
 from searchtune.stage import provenance_of, run_job
 from searchtune.synthesis import udapdr_arguments as udapdr
 
+SCALE_UP = ROOT / "workflow/prompts/udapdr/scale_up.yaml"
 WORDS = [
     "amber",
     "anchor",
@@ -98,7 +99,12 @@ def stage(name: str, inputs: dict, outputs: dict, params: dict) -> dict:
 def run_chain(folder: Path, config: dict, models: dict[str, Path], collection: Path) -> None:
     """Run one collection's chain, from stage 1 to the students."""
     base = {"collection": collection}
-    stage("udapdr.seed", base | {"model": models["lm"]}, {"seed": folder / "seed"}, udapdr.seed_args(config))
+    stage(
+        "udapdr.seed",
+        base | {"model": models["lm"], "templates": ROOT / "workflow/prompts/udapdr/seed.yaml"},
+        {"seed": folder / "seed"},
+        udapdr.seed_args(config),
+    )
     stage(
         "udapdr.prompts",
         {"seed": folder / "seed"},
@@ -107,7 +113,7 @@ def run_chain(folder: Path, config: dict, models: dict[str, Path], collection: P
     )
     stage(
         "udapdr.scale_up",
-        base | {"prompts": folder / "prompts.jsonl", "model": models["lm"]},
+        base | {"prompts": folder / "prompts.jsonl", "model": models["lm"], "templates": SCALE_UP},
         {"queries": folder / "queries"},
         udapdr.scale_up_args(config),
     )
@@ -293,7 +299,12 @@ def test_a_smaller_z_is_a_prefix(chain, tmp_path):
     params = udapdr.scale_up_args(config) | {"per_prompt": 5}
     stage(
         "udapdr.scale_up",
-        {"collection": chain["target"], "prompts": folder / "prompts.jsonl", "model": chain["models"]["lm"]},
+        {
+            "collection": chain["target"],
+            "prompts": folder / "prompts.jsonl",
+            "model": chain["models"]["lm"],
+            "templates": SCALE_UP,
+        },
         {"queries": tmp_path / "q"},
         params,
     )

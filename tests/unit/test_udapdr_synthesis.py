@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -11,7 +12,6 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.config.udapdr import FilterStage, Udapdr
 from searchtune.errors import ConfigError, DataError
 from searchtune.prompts.templates import load_templates
-from searchtune.synthesis import udapdr_scale_up, udapdr_seed
 from searchtune.synthesis.cleaning import (
     Rules,
     clean_answer,
@@ -37,8 +37,8 @@ from searchtune.synthesis.udapdr_scale_up import clean, plan_calls, scale_up_pro
 from searchtune.synthesis.udapdr_seed import bad_prompt, first_good, question_prompt, written
 from searchtune.synthesis.udapdr_writer import draw, seed_of
 
-SEED = load_templates(udapdr_seed.PROMPTS)
-SCALE_UP = load_templates(udapdr_scale_up.PROMPTS)
+SEED = load_templates(ROOT / "workflow/prompts/udapdr/seed.yaml")
+SCALE_UP = load_templates(ROOT / "workflow/prompts/udapdr/scale_up.yaml")
 DEMONSTRATIONS = [
     {"source": f"d{n}", "passage": f"Passage {n}.", "good": f"Why {n}?", "bad": f"What {n}?"} for n in "12"
 ]
@@ -237,8 +237,8 @@ def corpus(n: int) -> Collection:
 
 def test_calls_avoid_demonstrations_and_grow_by_appending():
     prompts = [{"prompt": y, "demonstrations": DEMONSTRATIONS} for y in (0, 1)]
-    more = plan_calls(corpus(8), prompts, 6, 20, "good_and_bad", 13)
-    assert plan_calls(corpus(8), prompts, 2, 20, "good_and_bad", 13) == more[:4]
+    more = plan_calls(corpus(8), prompts, SCALE_UP, 6, 20, "good_and_bad", 13)
+    assert plan_calls(corpus(8), prompts, SCALE_UP, 2, 20, "good_and_bad", 13) == more[:4]
     assert not {"d1", "d2"} & {call["source"] for call in more}
     assert [call["id"] for call in more[:3]] == ["y0-000000", "y1-000000", "y0-000001"]
     assert seed_of(13, "y0-000000") != seed_of(13, "y0-000001") != seed_of(14, "y0-000001")
@@ -251,6 +251,7 @@ def test_calls_avoid_demonstrations_and_grow_by_appending():
                     "demonstrations": [d | {"source": s} for d, s in zip(DEMONSTRATIONS, ("d0", "d1"), strict=True)],
                 }
             ],
+            SCALE_UP,
             1,
             20,
             "good_and_bad",

@@ -1,4 +1,4 @@
-"""Run Snakemake on a copy of the project, sharing its fetched files."""
+"""Run Snakemake on a copy of the project."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ PARTS = ["Snakefile", "workflow", "config", "profiles", "envs", "notebooks", "re
 
 
 def copy_project(target: Path) -> Path:
-    """Copy what git tracks of the workflow to ``target``; link the fetched files and base models."""
+    """Copy the workflow and its configuration to ``target``, without anything that a run left."""
     for part in PARTS:
         source = ROOT / part
         (target / part).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The ci scale for real: end to end, again with nothing to do, killed in the middle, without a network."""
+"""The ci scale for real: end to end, again with nothing to do, a corrupted file, killed in the middle."""
 
 import os
 import shutil

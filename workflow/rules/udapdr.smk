@@ -23,6 +23,7 @@ rule udapdr_seed:
     input:
         collection="<results>/collections/{chain}",
         model=udapdr.model_path(config, UDAPDR["strong_model"], "strong_model"),
+        templates="workflow/prompts/udapdr/seed.yaml",
     output:
         seed=directory("<results>/udapdr/{chain}/seed"),
     log:
@@ -67,6 +68,7 @@ rule udapdr_scale_up:
         collection="<results>/collections/{chain}",
         prompts="<results>/udapdr/{chain}/prompts.jsonl",
         model=udapdr.model_path(config, UDAPDR["cheap_model"], "cheap_model"),
+        templates="workflow/prompts/udapdr/scale_up.yaml",
     output:
         queries=directory("<results>/udapdr/{chain}/queries"),
     log:

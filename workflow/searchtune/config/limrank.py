@@ -168,10 +168,10 @@ class Limrank(Section):
 
     base: str = Field("smollm2-135m-instruct", description="model id of the reranker before tuning")
     writer: str = Field(
-        "smollm2-135m-instruct", description="model id, or folder below results, that writes (paper: GPT-4o)"
+        "smollm2-135m-instruct", description="model id, or inters/<variant>, that writes (paper: GPT-4o)"
     )
     judge: str = Field(
-        "smollm2-135m-instruct", description="model id, or folder below results, that judges (paper: DeepSeek-R1)"
+        "smollm2-135m-instruct", description="model id, or inters/<variant>, that judges (paper: DeepSeek-R1)"
     )
     form: Literal["chatml", "plain"] = Field("chatml", description="prompt form of the reranker (released: plain)")
     raw: list[str] = Field(

@@ -14,6 +14,7 @@ from searchtune.config.schema import Config
 from searchtune.errors import ConfigError, nearest
 
 Layer = tuple[str, dict[str, Any]]
+USER_FILE = "config/config.yaml"
 
 
 def read_yaml(path: Path, shown: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _explain(error: ValidationError, layers: list[Layer]) -> str:
     """Turn pydantic's first error into one line: file, key, value, what was expected, nearest name."""
     first = error.errors()[0]
     location = tuple(first["loc"])
-    shown = next((name for name, data in reversed(layers) if _holds(data, location)), layers[-1][0])
+    shown = file_of(layers, *location)
     value = first.get("input")
     hint = ""
     if first["type"] == "literal_error":
@@ -131,7 +132,12 @@ def layers_of(root: Path, user: dict[str, Any], user_name: str) -> list[Layer]:
     return [*layers, (user_name, user)]
 
 
-def load_config(root: Path, user: dict[str, Any], user_name: str = "config/config.yaml") -> Config:
+def file_of(layers: list[Layer], *location: Any) -> str:
+    """Return the name of the highest layer that sets the value at ``location`` (mapping keys, list positions)."""
+    return next((name for name, data in reversed(layers) if _holds(data, location)), layers[-1][0])
+
+
+def load_config(root: Path, user: dict[str, Any], user_name: str = USER_FILE) -> Config:
     """Merge all layers below ``root`` under the user's mapping and validate the whole.
 
     Raises ConfigError that names file, key, value and the nearest valid name.

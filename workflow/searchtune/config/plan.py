@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from searchtune.config.load import load_config
+from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
 from searchtune.errors import ConfigError, LeakageError, nearest
+from searchtune.synthesis import limrank_arguments, udapdr_arguments
+from searchtune.tasks import answers
+from searchtune.tasks.arguments import variants
 
 
 def raw_paths(data: Any) -> Iterator[str]:
@@ -39,20 +42,39 @@ ID_KEYS = {
 }  # fmt: skip
 
 
-def check_ids(config: dict[str, Any]) -> None:
+def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
     """Raise ConfigError where a paper's section names a collection or model that does not exist.
 
-    A model named with a slash (``inters/full``) is one that another part of the workflow tunes.
+    ``inters/<variant>`` names a model that INTERS' part tunes.
     """
+    tuned = [f"inters/{name}" for name in variants(config)]
+    known = {"collections": list(config["collections"]), "models": [*config["models"], *tuned]}
     for paper in ("inters", "udapdr", "limrank"):
         for kind, keys in ID_KEYS.items():
             for key in keys:
                 value = config[paper].get(key)
                 for name in [value] if isinstance(value, str) else value or []:
-                    if name not in config[kind] and not (kind == "models" and "/" in name):
+                    if name not in known[kind]:
                         raise ConfigError(
-                            f"{paper}.{key} names {name!r}, which is not in {kind}{nearest(name, config[kind])}"
+                            f"{file_of(layers, paper, key)}: {paper}.{key} names {name!r}, which is not in "
+                            f"{kind}{nearest(name, known[kind])}"
                         )
+
+
+def known_faults() -> list[str]:
+    """Return the ids of the released faults that can be switched on, of all papers."""
+    return [*answers.FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
+
+
+def check_faults(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError for a fault that no step knows: it would change nothing, in silence."""
+    known = known_faults()
+    for name in config["faults"]:
+        if name not in known:
+            raise ConfigError(
+                f"{file_of(layers, 'faults')}: key 'faults' names {name!r}, which is no fault that is rebuilt here"
+                f"{nearest(name.upper(), known)}; known: {', '.join(known)}"
+            )
 
 
 def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
@@ -89,8 +111,11 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     ``plan`` holds ``artefacts`` (fetch units that the configuration can ask for). Raises ConfigError
     and LeakageError with messages that name key, value and fix.
     """
-    config = load_config(root, {key: value for key, value in user.items() if key != "plan"}).model_dump(mode="json")
-    check_ids(config)
+    given = {key: value for key, value in user.items() if key != "plan"}
+    config = load_config(root, given).model_dump(mode="json")
+    layers = layers_of(root, given, USER_FILE)
+    check_ids(config, layers)
+    check_faults(config, layers)
     check_leakage(config)
     config["plan"] = {"artefacts": sorted({artefact_of(path) for path in raw_paths(config)})}
     return config

@@ -46,8 +46,8 @@ def assert_targets_not_trained(targets: Iterable[str], training: Mapping[str, It
     for chain, collections in sorted(training.items()):
         if leaked := sorted(wanted & set(collections)):
             raise LeakageError(
-                f"{chain} would be trained on {', '.join(map(repr, leaked))}, on which systems are scored; rule 1 of "
-                "evidence: a target collection gives no human query, label or answer to any tuning. Take it out of "
+                f"{chain} would be trained on {', '.join(map(repr, leaked))}, on which systems are scored: "
+                "a target collection gives no human query, label or answer to any tuning. Take it out of "
                 f"the training collections of {chain}, or out of the targets"
             )
 

@@ -1,6 +1,5 @@
 """What LimRank's rules hand to their stages: paths and parameters, read off the configuration."""
 
-from pathlib import PurePosixPath
 from typing import Any
 
 FAULTS = ("L1", "L7", "L8", "L11", "L14")
@@ -28,8 +27,10 @@ def reranker_path(config: dict[str, Any], system: str) -> str:
 
 
 def model_path(model: str) -> str:
-    """Return the path of a model named in the configuration: an id of the registry, or a folder below results."""
-    return f"<results>/{model}" if len(PurePosixPath(model).parts) > 1 else f"<resources>/models/{model}"
+    """Return the path of a model named in the configuration: an id of the registry, or ``inters/<variant>``."""
+    if model.startswith("inters/"):
+        return f"<results>/inters/models/{model.removeprefix('inters/')}"
+    return f"<resources>/models/{model}"
 
 
 def synthesize_args(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Everything a smaller Z writes is also written by a larger one.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from searchtune.collections import beir
@@ -19,7 +18,6 @@ from searchtune.synthesis.cleaning import Rules, clean_answer, deduplicate, norm
 from searchtune.synthesis.udapdr_filter import SYNTHESIS_COLUMNS
 from searchtune.synthesis.udapdr_writer import ask, draw, keep_calls, open_writer, seed_of
 
-PROMPTS = Path(__file__).parents[2] / "prompts" / "udapdr" / "scale_up.yaml"
 DROPPED_COLUMNS = ["prompt", "rule", "dropped"]
 
 
@@ -41,13 +39,18 @@ def scale_up_prompt(templates: TemplateFile, kind: str, demonstrations: Sequence
 
 
 def plan_calls(
-    collection: beir.Collection, prompts: Sequence[dict], per_prompt: int, words: int, kind: str, seed: int
+    collection: beir.Collection,
+    prompts: Sequence[dict],
+    templates: TemplateFile,
+    per_prompt: int,
+    words: int,
+    kind: str,
+    seed: int,
 ) -> list[dict]:
     """Return the calls {id, prompt, source, text}: Z passages a prompt, none of them a demonstration of any prompt.
 
     Ordered by position, then prompt, so that a smaller Z is a prefix.
     """
-    templates = load_templates(PROMPTS)
     shown = {d["source"] for row in prompts for d in row["demonstrations"]}
     pool = [key for key in collection.corpus if key not in shown]
     drawn = {row["prompt"]: draw(pool, per_prompt, f"{seed}:{row['prompt']}") for row in prompts}
@@ -108,16 +111,23 @@ def synthesis_rows(
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage entry. Inputs: collection, prompts, model. Output: queries (folder: queries.jsonl {id, text, source,
-    prompt}, calls.jsonl.gz, synthesis.tsv, dropped.tsv).
+    """Stage entry. Inputs: collection, prompts, model, templates (scale_up.yaml). Output: queries (folder:
+    queries.jsonl {id, text, source, prompt}, calls.jsonl.gz, synthesis.tsv, dropped.tsv).
 
     Params: per_prompt (Z), passage_words, template, sampling, rules, form, backend, dtype, max_model_len, seed.
     DataError if no query is left.
     """
     params = job.params
     collection, prompts = beir.Collection.load(job.inputs["collection"]), read_jsonl(job.inputs["prompts"])
+    templates = load_templates(job.inputs["templates"])
     calls = plan_calls(
-        collection, prompts, params["per_prompt"], params["passage_words"], params["template"], params["seed"]
+        collection,
+        prompts,
+        templates,
+        params["per_prompt"],
+        params["passage_words"],
+        params["template"],
+        params["seed"],
     )
     engine = open_writer(job)
     records = ask(

@@ -5,7 +5,6 @@ runs twice); here it is 6X.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
@@ -22,7 +21,6 @@ from searchtune.synthesis.udapdr_writer import ask, draw, keep_calls, open_write
 # in the order of the paper; the first two show examples
 STRATEGIES = ("guided", "vanilla", "retrieve", "design", "write")
 BAD = "bad"
-PROMPTS = Path(__file__).parents[2] / "prompts" / "udapdr" / "seed.yaml"
 
 
 def examples_text(templates: TemplateFile, kind: str) -> str:
@@ -84,8 +82,8 @@ def first_good(passages: Mapping[str, str], strategies: Sequence[str], questions
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage entry. Inputs: collection, model. Output: seed (folder: seeds.jsonl {id, source, strategy, question,
-    passage}, calls.jsonl.gz, synthesis.tsv).
+    """Stage entry. Inputs: collection, model, templates (seed.yaml). Output: seed (folder: seeds.jsonl {id, source,
+    strategy, question, passage}, calls.jsonl.gz, synthesis.tsv).
 
     Params: n_passages (X), strategies, passage_words, sampling {max_tokens, temperature, top_p},
     rules (of cleaning), form, backend, dtype, max_model_len, seed. DataError if X exceeds the corpus
@@ -102,7 +100,7 @@ def run(job: Job) -> dict[str, Any]:
     passages = {
         key: " ".join(first_words(collection.passage_text(key), params["passage_words"]).split()) for key in chosen
     }
-    templates, rules = load_templates(PROMPTS), Rules(**params["rules"])
+    templates, rules = load_templates(job.inputs["templates"]), Rules(**params["rules"])
     engine = open_writer(job)
     records = ask_good(job, engine, templates, passages)
     questions = written(records, rules)
