@@ -211,7 +211,7 @@ def test_failures_are_counted(job):
 
 def test_each_fault_is_priced_and_released_switches_it_on(job):
     run(job)
-    faults = {(r["fault"], r["system"]): r for r in table(job, "faults", "details")}
+    faults = {(r["fault"], r["system"]): r for r in table(job, "faults")}
     priced = faults["B1", "untuned zero-shot"]
     assert (priced["corrected"], priced["released"]) == ("0", "1")
     job.params["faults"] = ["B1"]

@@ -8,7 +8,7 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.trec import rank_by_score
 from searchtune.errors import ConfigError, DataError
 from searchtune.llm.engine import Completion, Scored
-from searchtune.reranking import reasoning
+from searchtune.reranking import order_faults, reasoning
 from searchtune.reranking.verdicts import (
     Asking,
     ask,
@@ -147,17 +147,17 @@ def test_excluded_ids_are_taken_out_before_the_cut_and_fault_l8_keeps_them():
 def test_fault_l7_pairs_sorted_documents_with_unsorted_scores():
     run = {"a": 0.1, "b": 0.9, "c": 0.5}
     # sorted by score: b, c, a; unsorted scores: 0.1, 0.9, 0.5
-    assert reasoning.pair_unsorted(run) == {"b": 0.1, "c": 0.9, "a": 0.5}
+    assert order_faults.pair_unsorted(run) == {"b": 0.1, "c": 0.9, "a": 0.5}
     assert rank_by_score(run)[0][0] == "b"
-    broken, _ = reasoning.apply_order_faults({"q": run}, {"q": ["a", "b", "c"]}, ["L7"])
+    broken, _ = order_faults.apply_order_faults({"q": run}, {"q": ["a", "b", "c"]}, ["L7"])
     assert rank_by_score(broken["q"])[0][0] == "c"
 
 
 def test_fault_l11_breaks_ties_without_the_first_stage():
     run, candidates = {"q": {"b": 0.5, "a": 0.5}}, {"q": ["b", "a"]}
-    kept, previous = reasoning.apply_order_faults(run, candidates, [])
+    kept, previous = order_faults.apply_order_faults(run, candidates, [])
     assert [d for d, _ in rank_by_score(kept["q"], previous["q"])] == ["b", "a"]
-    kept, previous = reasoning.apply_order_faults(run, candidates, ["L11"])
+    kept, previous = order_faults.apply_order_faults(run, candidates, ["L11"])
     assert [d for d, _ in rank_by_score(kept["q"], previous["q"])] == ["a", "b"]
 
 

@@ -12,6 +12,7 @@ from searchtune.evaluation.udapdr import (
     RELEASED,
     comparators,
     failure_rows,
+    fault_rows,
     filter_sign,
     p_values,
     quality_rows,
@@ -50,6 +51,10 @@ def test_the_released_metric_stands_beside_the_standard_one(tmp_path):
     assert tables["nDCG@10"]["q"] == pytest.approx(0.315, abs=5e-4)
     assert tables[RELEASED]["q"] == pytest.approx(0.877, abs=5e-4)
     assert RELEASED not in score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], [])["bm25"]
+    scores = score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], [])
+    (priced,) = fault_rows(collection, "toy", {"bm25": tmp_path / "r.run.gz"}, scores)
+    assert priced["corrected"] == pytest.approx(0.315, abs=5e-4)
+    assert priced["released"] == pytest.approx(0.877, abs=5e-4)
 
 
 def test_the_best_unadapted_system_is_chosen_per_metric():

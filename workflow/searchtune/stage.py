@@ -205,7 +205,14 @@ def _execution(started: float, threads: int) -> dict:
         "host": platform.node(),
         "machine": platform.machine(),
         "versions": _versions(),
+        "auto_dtype": _auto_dtype(),
     }
+
+
+def _auto_dtype() -> str | None:
+    """Return what the number format ``auto`` stood for in this process; None if no model was loaded."""
+    hardware = sys.modules.get("searchtune.llm.hardware")
+    return hardware.dtype_name(hardware.AUTO) if hardware and "torch" in sys.modules else None
 
 
 def limit_threads(threads: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run, read_scores, scores_path, tie_share
 from searchtune.errors import DataError
+from searchtune.evaluation.limrank_faults import fault_rows
 from searchtune.evaluation.metrics import evaluate
 from searchtune.evaluation.pmrr import p_mrr_per_query
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval, verdict
@@ -25,6 +26,7 @@ COMPARISON_COLUMNS = [
 ]
 FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
 SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
+FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
 PER_QUERY_COLUMNS = ["collection", "system", "mode", "train_seed", "metric", "query-id", "value"]
 HELDOUT_METRIC = "pairs in order"
 UNTUNED, FIRST_STAGE = "untuned", "bm25"
@@ -51,7 +53,7 @@ class Book:
 
 def run(job: Job) -> dict[str, Any]:
     """Stage function. Inputs: collections, runs, reranked (folders), synthesis, heldout, instructions, models (tuned
-    model folders). Outputs: tables (rerank, followir, synthesis, signs, parse_failures) and details (per_query.tsv,
+    model folders). Outputs: tables (rerank, followir, synthesis, signs, parse_failures, faults) and details (per_query.tsv,
     comparisons.tsv with Holm's correction over all comparisons of the paper's tables and their verdicts)."""
     params = job.params
     reranked = [(path, read_json(path / "manifest.json")) for path in _list(job.inputs["reranked"])]
@@ -65,6 +67,8 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, read_tsv(job.inputs["synthesis"] / "synthesis.tsv"))
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failures)
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, found)
+    priced = fault_rows(_list(job.inputs["collections"]), _list(job.inputs["runs"]), reranked)
+    write_tsv(folder / "faults.tsv", FAULT_COLUMNS, priced)
     write_tsv(details / "per_query.tsv", PER_QUERY_COLUMNS, per_query_rows(book, instructed, heldout))
     write_tsv(
         details / "comparisons.tsv",

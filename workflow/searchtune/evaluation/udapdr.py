@@ -29,6 +29,8 @@ PER_QUERY_COLUMNS = ["collection", "system", "metric", "query-id", "value"]
 SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
 FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
 ALPHA = 0.05
+FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
+U9 = "ideal ranking taken from the retrieved passages only"
 PerSystem = dict[str, dict[str, dict[str, float]]]
 
 
@@ -62,6 +64,19 @@ def score_systems(
         if "U9" in faults:
             found[system][RELEASED] = released_ndcg_of(qrels, run)
     return found
+
+
+def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scores: PerSystem) -> list[dict[str, Any]]:
+    """Return what fault U9 is worth: nDCG@10 of every system, standard and as the released code computes it."""
+    rows = []
+    for system, path in runs.items():
+        standard = scores[system]["nDCG@10"]
+        released = released_ndcg_of({query: collection.qrels[query] for query in standard}, read_run(path))
+        values = {"corrected": mean(standard), "released": mean(released)}
+        rows.append(
+            {"fault": "U9", "what": U9, "system": system, "collection": name, "metric": "nDCG@10"} | values
+        )
+    return rows
 
 
 def mean(values: Mapping[str, float]) -> float:
@@ -221,7 +236,7 @@ def runs_of(job: Job) -> dict[str, Path]:
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, bm25, dense, reranked, reranked_scores, late (folders), rerankers (folders, of
     all chains), synthesis (tables of the target's chain, or folders that hold one), filtered (folder), latency.
-    Output: tables (folder: quality, per_query, synthesis, filter, signs, latency, parse_failures .tsv).
+    Output: tables (folder: quality, per_query, synthesis, filter, signs, latency, parse_failures, faults .tsv).
 
     Params: splits, seed, permutations, bootstrap_samples, level, faults, seen, one_seed. ``seen`` says
     what the encoder's checkpoint was trained on before us; it is printed beside zero-shot systems.
@@ -229,7 +244,8 @@ def run(job: Job) -> dict[str, Any]:
     params = job.params
     collection = Collection.load(job.inputs["collection"])
     name = collection.manifest.get("id", job.inputs["collection"].name)
-    scores = score_systems(collection, runs_of(job), params["splits"], params["faults"])
+    runs = runs_of(job)
+    scores = score_systems(collection, runs, params["splits"], params["faults"])
     trained = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
     notes = dict.fromkeys(ENCODER_SYSTEMS, params["seen"]) | dict.fromkeys(trained, params["one_seed"])
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
@@ -256,6 +272,7 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
+    write_tsv(folder / "faults.tsv", FAULT_COLUMNS, fault_rows(collection, name, runs, scores))
     latency = read_tsv(job.inputs["latency"])
     write_tsv(folder / "latency.tsv", list(latency[0]), latency)
     return {

@@ -59,30 +59,14 @@ class VllmEngine:
         set_environment(threads)
         import torch
 
-        on_gpu = torch.cuda.is_available()
-        if not on_gpu:
-            import torch._dynamo
-
-            # compiling two small sampler functions takes 2 to 15 s and a C++ compiler, and gains nothing on a CPU
-            torch._dynamo.config.disable = True
         give_threads = torch.set_num_threads
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            place = {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
+        else:
+            place = _cpu_settings(kv_cache_gib, max_model_len, tensor_parallel)
         from vllm import LLM
 
-        place: dict[str, Any] = (
-            {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
-            if on_gpu
-            else {
-                "kv_cache_memory_bytes": int(kv_cache_gib * 2**30),
-                "block_size": 32,
-                "enforce_eager": True,
-                # a prompt cut over two steps draws a token too early and turns its generator back, which a
-                # generator on CPU can't do ("CPU Generator does not use offset"): prompts enter whole
-                "enable_chunked_prefill": False,
-                "max_num_batched_tokens": max(2048, max_model_len),
-            }
-        )
-        if not on_gpu and tensor_parallel > 1:
-            raise ConfigError(f"tensor_parallel is {tensor_parallel}, but there is no GPU; set it to 1")
         self.model, self.revision = Path(model_dir).name, revision_of(model_dir, adapter)
         self.max_model_len = max_model_len
         self.tokens = Tokens(model_dir)
@@ -209,6 +193,25 @@ def next_tokens(continuations: Sequence[Sequence[int]], limit: int) -> list[tupl
         for beginning, tokens in following.items()
         for start in range(0, len(tokens), limit)
     ]
+
+
+def _cpu_settings(kv_cache_gib: float, max_model_len: int, tensor_parallel: int) -> dict[str, Any]:
+    """Return vLLM's arguments that hold on CPU only; switch the compiler off, before vLLM is imported."""
+    import torch._dynamo
+
+    if tensor_parallel > 1:
+        raise ConfigError(f"tensor_parallel is {tensor_parallel}, but there is no GPU; set it to 1")
+    # compiling two small sampler functions takes 2 to 15 s and a C++ compiler, and gains nothing on a CPU
+    torch._dynamo.config.disable = True
+    return {
+        "kv_cache_memory_bytes": int(kv_cache_gib * 2**30),
+        "block_size": 32,
+        "enforce_eager": True,
+        # a prompt cut over two steps draws a token too early and turns its generator back, which a
+        # generator on CPU can't do ("CPU Generator does not use offset"): prompts enter whole
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(2048, max_model_len),
+    }
 
 
 def _adapter_rank(adapter: Path) -> int:

@@ -41,6 +41,8 @@ class Table:
 
 _SCORE = ("metric", "value", "ci_low", "ci_high", "n")
 _SIGNS = ("sign", "value", "threshold", "passed", "note")
+_FAULTS = ("fault", "what", "system")
+_PRICE = ("metric", "corrected", "released")
 _FAILURES = ("step", "calls", "failed", "share")
 
 _TABLES = (
@@ -144,6 +146,17 @@ _TABLES = (
         "What went into each stage and what came out.",
         ("stage", "strategy", "prompt", "in", "out"),
         ("keep_rate",),
+    ),
+    *(
+        Table(
+            paper,
+            "faults",
+            "What faults of the released code are worth",
+            "The same answers and scores, evaluated by the field's standard definition and as the released code does.",
+            (*_FAULTS, *places, *_PRICE),
+            main=False,
+        )
+        for paper, places in (("inters", ("task", "dataset")), ("udapdr", ("collection",)), ("limrank", ("collection",)))
     ),
     *(
         Table(

@@ -14,7 +14,7 @@ from searchtune.reporting.reading import Loaded, Row, number
 
 _COUNTS = frozenset({"n", "in", "out", "depth", "batch", "calls", "failed", "train_tokens", "step", "tokens"})
 _MILLISECONDS = frozenset({"p50_ms", "p95_ms"})
-_PLAIN = frozenset({"tie_share", "share", "fraction", "threshold", "loss"})
+_PLAIN = frozenset({"tie_share", "share", "fraction", "threshold", "loss", "corrected", "released"})
 _LABELS = {
     "p_value": "p (Holm)",
     "p_vs_bm25": "p vs BM25 (Holm)",

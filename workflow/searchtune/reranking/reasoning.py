@@ -24,10 +24,10 @@ from searchtune.llm.calls import count_calls
 from searchtune.llm.engine import Engine, open_engine
 from searchtune.prompts.budget import count_tokens, fit_tokens, load_tokenizer
 from searchtune.prompts.templates import load_templates, render
+from searchtune.reranking.order_faults import RELEASED_DEPTH, apply_order_faults
 from searchtune.reranking.verdicts import Asking, Mode, Verdict, ask, count_verdicts
 from searchtune.stage import Job
 
-RELEASED_DEPTH = 10
 COUNTS_COLUMNS = [
     "collection",
     "mode",
@@ -245,24 +245,3 @@ def scores_of(verdicts: list[Verdict], faults: Iterable[str]) -> tuple[dict[str,
     if silent:
         verdicts = [replace(v, margin=0.0) if v.forced else v for v in verdicts]
     return {v.id: v.margin for v in verdicts}, sum(v.forced for v in verdicts) if silent else 0
-
-
-def pair_unsorted(run: dict[str, float]) -> dict[str, float]:
-    """Pair documents sorted by score with the scores in their old order (fault ``L7``)."""
-    by_score = sorted(run, key=lambda d: -run[d])
-    return dict(zip(by_score, run.values(), strict=True))
-
-
-def apply_order_faults(
-    run: dict[str, dict[str, float]], candidates: dict[str, list[str]], faults: Iterable[str]
-) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
-    """Return the run and the ranking that breaks its ties; faults ``L7`` and ``L11`` change one or the other.
-
-    The tie rule is previous rank, then id. Under ``L11`` ties fall as the scores happen to lie in memory: here in
-    the order of the passage ids, whatever the first stage said.
-    """
-    active = set(faults)
-    if "L7" in active:
-        run = {query: pair_unsorted(scores) for query, scores in run.items()}
-    previous = {query: sorted(ds) for query, ds in candidates.items()} if "L11" in active else candidates
-    return run, previous

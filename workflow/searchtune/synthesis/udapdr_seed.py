@@ -4,6 +4,7 @@ UDAPDR (arXiv 2303.00807), section 3.1 and figure 2. The released code makes 7X 
 runs twice); here it is 6X.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,28 @@ def first_good(passages: Mapping[str, str], strategies: Sequence[str], questions
     return {key: next((q for s in strategies if (q := questions[f"{s}/{key}"])), "") for key in passages}
 
 
+def seed_rows(kinds: Sequence[str], passages: Mapping[str, str], questions: Mapping[str, str]) -> list[dict]:
+    """Return one row a strategy and passage; the question is empty where no answer was usable."""
+    return [
+        {
+            "id": f"{kind}/{key}",
+            "source": key,
+            "strategy": kind,
+            "question": questions.get(f"{kind}/{key}", ""),
+            "passage": text,
+        }
+        for kind in kinds
+        for key, text in passages.items()
+    ]
+
+
+def funnel(rows: Sequence[dict]) -> list[dict]:
+    """Return a row of ``synthesis.tsv`` for each strategy: passages asked about, usable questions."""
+    asked = Counter(row["strategy"] for row in rows)
+    usable = Counter(row["strategy"] for row in rows if row["question"])
+    return [{"stage": "seed", "strategy": kind, "in": n, "out": usable[kind]} for kind, n in asked.items()]
+
+
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, model, templates (seed.yaml). Output: seed (folder: seeds.jsonl {id, source,
     strategy, question, passage}, calls.jsonl.gz, synthesis.tsv).
@@ -113,32 +136,9 @@ def run(job: Job) -> dict[str, Any]:
     bad = ask_bad(job, engine, templates, passages, good)
     # a bad question may be short and speak of the passage: only a blank one is useless
     questions |= written(bad, Rules(min_words=1, max_words=10_000, min_latin_share=0, forbidden=()))
-    kinds = [*params["strategies"], BAD]
-    rows = [
-        {
-            "id": f"{kind}/{key}",
-            "source": key,
-            "strategy": kind,
-            "question": questions.get(f"{kind}/{key}", ""),
-            "passage": text,
-        }
-        for kind in kinds
-        for key, text in passages.items()
-    ]
     folder = job.outputs["seed"]
+    rows = seed_rows([*params["strategies"], BAD], passages, questions)
     write_jsonl(folder / "seeds.jsonl", rows)
-    write_tsv(
-        folder / "synthesis.tsv",
-        SYNTHESIS_COLUMNS,
-        [
-            {
-                "stage": "seed",
-                "strategy": kind,
-                "in": len(passages),
-                "out": sum(bool(r["question"]) for r in rows if r["strategy"] == kind),
-            }
-            for kind in kinds
-        ],
-    )
+    write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, funnel(rows))
     counts = keep_calls(folder, [*records, *bad])
     return {"passages": len(passages), "usable": sum(bool(r["question"]) for r in rows), **counts}

@@ -61,6 +61,12 @@ FAULT_METRICS = {
     "B3": ("query_subtopic_generation", "F1"),
     "B12": ("fact_verification", "accuracy"),
 }
+FAULT_TEXTS = {
+    "B1": "reading comprehension F1 over characters, not tokens",
+    "B2": "an answer without numbering becomes a set of characters",
+    "B3": "numbered lists read with numbers of one digit only",
+    "B12": "labels by summed log-probability, which favours short ones",
+}
 
 
 class Evaluation:
@@ -180,6 +186,7 @@ class Evaluation:
                 rows += [
                     {
                         "fault": fault,
+                        "what": FAULT_TEXTS[fault],
                         "system": name,
                         "task": TASKS[task].title,
                         "dataset": pair[1],
@@ -201,7 +208,7 @@ def run(job: Job) -> dict[str, Any]:
 
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list). Outputs:
     tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
-    signs) and details (folder: metrics, category_means, per_query, faults). Params: base, systems [{name, tuned,
+    signs, faults) and details (folder: metrics, category_means, per_query). Params: base, systems [{name, tuned,
     fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b, statistics.
     """
     stats = Statistics(**job.params["statistics"])
@@ -219,6 +226,7 @@ def run(job: Job) -> dict[str, Any]:
         "loss": (LOSS, loss_rows(training)),
         "parse_failures": (FAILURES, failures),
         "signs": (SIGNS, signs),
+        "faults": (FAULT, evaluation.fault_rows()),
     }
     for name, (columns, rows) in tables.items():
         write_tsv(job.outputs["tables"] / f"{name}.tsv", columns, rows)
@@ -240,4 +248,3 @@ def _write_details(
     write_tsv(folder / "metrics.tsv", [*IN_DOMAIN, "p_holm"], rows)
     write_tsv(folder / "category_means.tsv", CATEGORY, category_rows(every, stats))
     write_tsv(folder / "per_query.tsv", PER_QUERY, per_query_rows(every))
-    write_tsv(folder / "faults.tsv", FAULT, evaluation.fault_rows())

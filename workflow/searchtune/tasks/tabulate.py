@@ -37,7 +37,7 @@ FAILURES = ["step", "calls", "failed", "share"]
 SIGNS = ["sign", "value", "threshold", "passed", "note"]
 PER_QUERY = ["system", "task", "dataset", "metric", "seed", "example_id", "value"]
 CATEGORY = ["system", "base_model", "tuned", "category", "metric", "value", "ci_low", "ci_high", "n_tasks", "n"]
-FAULT = ["fault", "system", "task", "dataset", "metric", "corrected", "released"]
+FAULT = ["fault", "what", "system", "task", "dataset", "metric", "corrected", "released"]
 LOSS_FALL, DIFFERING = 0.15, 0.5  # rules of evidence, 14
 
 
