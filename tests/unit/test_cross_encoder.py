@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchtune.collections.beir import Collection, Passage, Query
+from searchtune.collections.synthetic import Synthetic
 from searchtune.errors import ConfigError, DataError, ModelError
 from searchtune.reranking.cross_encoder import mean_scores
 from searchtune.reranking.teachers import combine, labelled, tuple_windows
-from searchtune.synthesis.udapdr_filter import Synthetic
 from searchtune.training.cross_encoder import (
     batches,
     choose_negatives,

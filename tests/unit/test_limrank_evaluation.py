@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from searchtune.collections.beir import Collection, Passage, Query
-from searchtune.collections.instructions import ASK, choose_names, find_pairs, mentions, passages_by_article, write
 from searchtune.collections.trec import read_run, write_run
 from searchtune.config.limrank import Limrank
 from searchtune.config.schema import Config
@@ -16,6 +15,14 @@ from searchtune.reranking.reasoning import heldout_candidates
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 from searchtune.synthesis import limrank_arguments as arguments
+from searchtune.synthesis.limrank_instructions import (
+    ASK,
+    choose_names,
+    find_pairs,
+    mentions,
+    passages_by_article,
+    write,
+)
 
 PARAMS = {
     "seed": 0,
@@ -115,7 +122,7 @@ def test_candidates_come_in_the_same_order_under_both_instructions_and_bm25_read
 
 
 def test_too_few_articles_say_what_to_lower(tmp_path):
-    from searchtune.collections import instructions
+    from searchtune.synthesis import limrank_instructions as instructions
 
     articles().save(tmp_path / "toy")
     params = {

@@ -39,9 +39,9 @@ def test_unsorted_scores_undo_the_sorting():
 @pytest.mark.parametrize("faults, rows", [([], 3), (["L7"], 0)])
 def test_a_run_made_with_faults_is_not_priced(tmp_path, faults, rows):
     folder, first = tmp_path / "toy", tmp_path / "bm25.run.gz"
-    Collection(
-        {d: Passage("", d) for d in PASSAGES}, {"q": Query("x", "", {"split": "test"})}, {"q": {"d11": 1}}
-    ).save(folder)
+    Collection({d: Passage("", d) for d in PASSAGES}, {"q": Query("x", "", {"split": "test"})}, {"q": {"d11": 1}}).save(
+        folder
+    )
     write_run(first, {"q": [(d, -float(i)) for i, d in enumerate(PASSAGES)]}, "bm25")
     given = {"q": {d: float(i) for i, d in enumerate(PASSAGES)}}
     write_run(tmp_path / "r" / "direct" / "toy.run.gz", given, "m")

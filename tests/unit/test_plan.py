@@ -3,8 +3,8 @@
 import pytest
 from helpers import ROOT
 
-from searchtune.config.plan import plan, raw_paths
 from searchtune.errors import ConfigError, LeakageError
+from searchtune.plan import plan, raw_paths
 
 
 @pytest.mark.parametrize(

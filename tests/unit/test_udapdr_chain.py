@@ -7,9 +7,9 @@ import pytest
 from helpers import ROOT
 
 from searchtune.collections.beir import Collection, Passage, Query
-from searchtune.config.plan import plan
 from searchtune.errors import DataError
 from searchtune.files import read_json, read_jsonl, read_tsv
+from searchtune.plan import plan
 from searchtune.stage import provenance_of, run_job
 from searchtune.synthesis import udapdr_arguments as udapdr
 

@@ -12,6 +12,7 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.config.udapdr import FilterStage, Udapdr
 from searchtune.errors import ConfigError, DataError
 from searchtune.prompts.templates import load_templates
+from searchtune.reranking.teachers import released_tuple_queries
 from searchtune.synthesis.cleaning import (
     Rules,
     clean_answer,
@@ -30,7 +31,6 @@ from searchtune.synthesis.udapdr_filter import (
     pass_rates,
     passes,
     rank_of,
-    released_tuple_queries,
 )
 from searchtune.synthesis.udapdr_prompts import Checks, choose_demonstrations
 from searchtune.synthesis.udapdr_scale_up import clean, plan_calls, scale_up_prompt, synthesis_rows

@@ -36,7 +36,7 @@ def test_named_targets_plan(project, target):
 
 
 def test_configuration_is_read_and_merged_within_a_second():
-    from searchtune.config.plan import plan
+    from searchtune.plan import plan
 
     plan(ROOT, {"scale": "demo"})
     started = time.perf_counter()

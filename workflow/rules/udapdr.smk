@@ -309,6 +309,7 @@ rule udapdr_evaluate:
         latency=f"{UDAPDR_TARGET}/latency.tsv",
     output:
         tables=directory("<results>/udapdr/tables"),
+        details=directory("<results>/udapdr/details"),
     log:
         "<results>/logs/udapdr_evaluate.log",
     benchmark:

@@ -53,7 +53,7 @@ STAGES = {
     "udapdr.filter": "synthesis.udapdr_filter:run",
     "udapdr.latency": "evaluation.latency:run",
     "udapdr.evaluate": "evaluation.udapdr:run",
-    "limrank.instructions": "collections.instructions:run",
+    "limrank.instructions": "synthesis.limrank_instructions:run",
     "limrank.synthesize": "synthesis.limrank:run",
     "limrank.pack": "synthesis.limrank_pack:run",
     "limrank.evaluate": "evaluation.limrank:run",

@@ -33,7 +33,7 @@ class CollectionConfig(Section):
     raw: list[str] = Field(min_length=1, description="raw files, relative to resources/raw")
     licence: str = Field("", description="licence as the publisher states it")
     canary: list[str] = Field([], description="canary marks that the data carries")
-    target: bool = Field(False, description="true: never trained on (rules of evidence, leakage 1)")
+    target: bool = Field(False, description="true: never trained on (rules of evidence, 1)")
     max_passages: int | None = Field(None, ge=2, description="passages kept; empty = all (count)")
     n_train: int = Field(0, ge=0, description="training queries sampled (count)")
     n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
@@ -94,7 +94,7 @@ class Evaluation(Section):
 
 
 class Leakage(Section):
-    """Overlap between training and evaluation data (rules of evidence, leakage 3)."""
+    """Overlap between training and evaluation data (rules of evidence, 3)."""
 
     ngram: int = Field(13, ge=5, le=50, description="words of an n-gram that counts as overlap (count)")
     max_share: Share = Field(0.02, description="share of evaluation texts that may overlap before the run fails")

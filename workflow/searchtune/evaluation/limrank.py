@@ -9,7 +9,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run, read_scores, scores_path, tie_share
 from searchtune.errors import DataError
 from searchtune.evaluation.limrank_faults import fault_rows
-from searchtune.evaluation.metrics import evaluate
+from searchtune.evaluation.metrics import evaluate, write_metrics
 from searchtune.evaluation.pmrr import p_mrr_per_query
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval, verdict
 from searchtune.files import iter_jsonl, read_json, read_jsonl, read_tsv, write_tsv
@@ -53,8 +53,8 @@ class Book:
 
 def run(job: Job) -> dict[str, Any]:
     """Stage function. Inputs: collections, runs, reranked (folders), synthesis, heldout, instructions, models (tuned
-    model folders). Outputs: tables (rerank, followir, synthesis, signs, parse_failures, faults) and details (per_query.tsv,
-    comparisons.tsv with Holm's correction over all comparisons of the paper's tables and their verdicts)."""
+    model folders). Outputs: tables (rerank, followir, synthesis, signs, parse_failures, faults) and details
+    (metrics.json, per_query.tsv, and comparisons.tsv with Holm's correction over all of the paper, and verdicts)."""
     params = job.params
     reranked = [(path, read_json(path / "manifest.json")) for path in _list(job.inputs["reranked"])]
     book, instructed, heldout = _books(job, reranked)
@@ -69,6 +69,7 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, found)
     priced = fault_rows(_list(job.inputs["collections"]), _list(job.inputs["runs"]), reranked)
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, priced)
+    write_metrics(details / "metrics.json", {"rerank": rerank_rows, "followir": followir_rows})
     write_tsv(details / "per_query.tsv", PER_QUERY_COLUMNS, per_query_rows(book, instructed, heldout))
     write_tsv(
         details / "comparisons.tsv",

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from searchtune.collections.trec import Ranking, Scored, rank_by_score, tie_share
+from searchtune.collections.trec import Ranking, Scored, rank_by_score
 from searchtune.errors import ConfigError, DataError, nearest
-from searchtune.evaluation.significance import bootstrap_ci
-from searchtune.files import write_json, write_tsv
+from searchtune.files import write_json
 
 Qrels = Mapping[str, Mapping[str, int]]
 PerQuery = dict[str, dict[str, float]]
 # P@5, AP, nDCG, R@100, RR, Success@5, Bpref, Judged@10 ... : whatever ir_measures can compute by trec_eval
 KNOWN = ("nDCG", "nDCG@10", "RR", "AP", "P@10", "R@100", "Success@1", "Success@5", "Success@10", "Bpref", "Rprec")
 _SHOWN = 5
-PER_QUERY_COLUMNS = ["metric", "query-id", "value"]
+LIBRARIES = ("ir-measures", "pytrec-eval-terrier", "sacrebleu", "rouge-score")
 
 
 def evaluate(qrels: Qrels, run: Mapping[str, Scored], metrics: Sequence[str], allow_missing: bool = False) -> PerQuery:
@@ -83,42 +82,9 @@ def means(per_query: PerQuery) -> dict[str, float]:
     return {name: sum(values.values()) / len(values) for name, values in per_query.items()}
 
 
-def summarise(per_query: PerQuery, seed: int) -> list[dict[str, Any]]:
-    """Return one row a metric: metric, value (mean), ci_low, ci_high (95% bootstrap over queries), n."""
-    rows = []
-    for name, values in per_query.items():
-        low, high = bootstrap_ci(list(values.values()), seed)
-        rows.append(
-            {
-                "metric": name,
-                "value": sum(values.values()) / len(values),
-                "ci_low": low,
-                "ci_high": high,
-                "n": len(values),
-            }
-        )
-    return rows
-
-
-def write_metrics(folder: Path, per_query: PerQuery, run: Mapping[str, Scored], seed: int, **extra: Any) -> None:
-    """Write ``metrics.json`` (means, intervals, n, tie share, library versions) and ``per_query.tsv`` to a folder.
-
-    Give the raw scores as ``run``: those of a TREC run file have had their ties broken.
-    """
+def write_metrics(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write ``metrics.json``: the rows of the main tables as they are, and the versions of what computed them."""
     from importlib.metadata import version
 
-    folder.mkdir(parents=True, exist_ok=True)
-    libraries = {name: version(name) for name in ("ir-measures", "pytrec-eval-terrier")}
-    write_json(
-        folder / "metrics.json",
-        {"metrics": summarise(per_query, seed), "tie_share": tie_share(run), "libraries": libraries, **extra},
-    )
-    write_tsv(
-        folder / "per_query.tsv",
-        PER_QUERY_COLUMNS,
-        (
-            {"metric": name, "query-id": query, "value": value}
-            for name, values in per_query.items()
-            for query, value in values.items()
-        ),
-    )
+    libraries = {name: version(name) for name in LIBRARIES}
+    write_json(path, {"libraries": libraries, "tables": {name: list(rows) for name, rows in tables.items()}})

@@ -11,7 +11,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run, read_scores
 from searchtune.errors import DataError
-from searchtune.evaluation.metrics import evaluate
+from searchtune.evaluation.metrics import evaluate, write_metrics
 from searchtune.evaluation.significance import bootstrap_ci, paired_test
 from searchtune.files import read_json, read_tsv, write_tsv
 from searchtune.stage import Job
@@ -73,9 +73,7 @@ def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scor
         standard = scores[system]["nDCG@10"]
         released = released_ndcg_of({query: collection.qrels[query] for query in standard}, read_run(path))
         values = {"corrected": mean(standard), "released": mean(released)}
-        rows.append(
-            {"fault": "U9", "what": U9, "system": system, "collection": name, "metric": "nDCG@10"} | values
-        )
+        rows.append({"fault": "U9", "what": U9, "system": system, "collection": name, "metric": "nDCG@10"} | values)
     return rows
 
 
@@ -236,7 +234,8 @@ def runs_of(job: Job) -> dict[str, Path]:
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, bm25, dense, reranked, reranked_scores, late (folders), rerankers (folders, of
     all chains), synthesis (tables of the target's chain, or folders that hold one), filtered (folder), latency.
-    Output: tables (folder: quality, per_query, synthesis, filter, signs, latency, parse_failures, faults .tsv).
+    Outputs: tables (folder: quality, synthesis, filter, signs, latency, parse_failures, faults .tsv) and
+    details (metrics.json, per_query.tsv).
 
     Params: splits, seed, permutations, bootstrap_samples, level, faults, seen, one_seed. ``seen`` says
     what the encoder's checkpoint was trained on before us; it is printed beside zero-shot systems.
@@ -256,10 +255,12 @@ def run(job: Job) -> dict[str, Any]:
         filter_sign(synthesis),
         spread_sign(read_scores(job.inputs["reranked_scores"])),
     ]
-    folder = job.outputs["tables"]
-    write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality_rows(name, scores, notes, params))
+    folder, details = job.outputs["tables"], job.outputs["details"]
+    quality = quality_rows(name, scores, notes, params)
+    write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality)
+    write_metrics(details / "metrics.json", {"quality": quality})
     write_tsv(
-        folder / "per_query.tsv",
+        details / "per_query.tsv",
         PER_QUERY_COLUMNS,
         (
             {"collection": name, "system": system, "metric": metric, "query-id": query, "value": value}

@@ -156,7 +156,11 @@ _TABLES = (
             (*_FAULTS, *places, *_PRICE),
             main=False,
         )
-        for paper, places in (("inters", ("task", "dataset")), ("udapdr", ("collection",)), ("limrank", ("collection",)))
+        for paper, places in (
+            ("inters", ("task", "dataset")),
+            ("udapdr", ("collection",)),
+            ("limrank", ("collection",)),
+        )
     ),
     *(
         Table(

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from searchtune.collections.beir import Collection
+from searchtune.collections.synthetic import Synthetic, load_filtered
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import write_jsonl
 from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
-from searchtune.synthesis.udapdr_filter import Synthetic, load_filtered, released_tuple_queries
 
 COMBINE = ("mean", "mixed", "sequential")
 
@@ -48,6 +48,19 @@ def combine(scores: Sequence[Sequence[float]], how: str, own: int) -> tuple[list
     if how not in COMBINE:
         raise ConfigError(f"udapdr.teachers.combine {how!r} is unknown{nearest(how, COMBINE)}")
     return list(scores[own]), own if how == "sequential" else 0
+
+
+def released_tuple_queries(ranks: Sequence[tuple[str, int | None]]) -> list[str]:
+    """Return the ids of queries that get tuples in the released code (fault U3).
+
+    Its counter is not reset before the test for the source passage: rank 1 is lost (but not for the
+    first query of the file), ranks 2 to 5 are kept, and the last query never gets its tuples.
+    """
+    return [
+        query
+        for position, (query, rank) in enumerate(ranks[:-1])
+        if rank is not None and (1 if position == 0 else 2) <= rank <= 5
+    ]
 
 
 def labelled(rows: Sequence[Synthetic], faults: Sequence[str]) -> list[Synthetic]:

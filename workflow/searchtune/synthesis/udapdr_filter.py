@@ -7,12 +7,10 @@ labelled for distillation, some are held out. The ranked lists serve as candidat
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
-from searchtune.collections.trec import Ranking, read_run, write_run
+from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
@@ -22,33 +20,6 @@ PARTS = ("train", "label", "held")
 CUTOFFS = (1, 5, 10, 20, 100)
 RATE_COLUMNS = ["retriever", "group", "name", "k", "n", "passed", "rate"]
 SYNTHESIS_COLUMNS = ["stage", "strategy", "prompt", "in", "out"]
-
-
-@dataclass(frozen=True)
-class Synthetic:
-    """A kept synthetic query: its source passage, prompt number, part, and candidate passages in rank order."""
-
-    id: str
-    text: str
-    source: str
-    prompt: int
-    part: str
-    candidates: tuple[str, ...]
-    rank: int | None = None
-
-
-def load_filtered(path: Path) -> list[Synthetic]:
-    """Read the folder that the stage wrote; DataError if it holds no query."""
-    candidates = read_run(Path(path) / "candidates.run.gz")
-    rows = [
-        Synthetic(
-            r["id"], r["text"], r["source"], r["prompt"], r["part"], tuple(i for i, _ in candidates[r["id"]]), r["rank"]
-        )
-        for r in read_jsonl(Path(path) / "queries.jsonl")
-    ]
-    if not rows:
-        raise DataError(f"{path}: no synthetic query passed the filter")
-    return rows
 
 
 def part_of(source: str, shares: Mapping[str, float], seed: int) -> str:
@@ -72,19 +43,6 @@ def passes(ranks: Mapping[str, int | None], k: int, require: str) -> bool:
     if require not in ("all", "any"):
         raise ConfigError(f"udapdr.filter.require {require!r} is unknown{nearest(require, ['all', 'any'])}")
     return all(hits) if require == "all" else any(hits)
-
-
-def released_tuple_queries(ranks: Sequence[tuple[str, int | None]]) -> list[str]:
-    """Return the ids of queries that get tuples in the released code (fault U3).
-
-    Its counter is not reset before the test for the source passage: rank 1 is lost (but not for the
-    first query of the file), ranks 2 to 5 are kept, and the last query never gets its tuples.
-    """
-    return [
-        query
-        for position, (query, rank) in enumerate(ranks[:-1])
-        if rank is not None and (1 if position == 0 else 2) <= rank <= 5
-    ]
 
 
 def fuse(rankings: Sequence[Sequence[str]], depth: int, constant: int = 60) -> list[tuple[str, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from searchtune.collections.beir import Collection
+from searchtune.evaluation.metrics import write_metrics
 from searchtune.files import read_json, read_jsonl, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
@@ -208,8 +209,9 @@ def run(job: Job) -> dict[str, Any]:
 
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list). Outputs:
     tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
-    signs, faults) and details (folder: metrics, category_means, per_query). Params: base, systems [{name, tuned,
-    fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b, statistics.
+    signs, faults) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
+    systems [{name, tuned, fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b,
+    statistics.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)
@@ -245,6 +247,7 @@ def _write_details(
 ) -> None:
     every = [*main, *(s for s in volumes if s not in main)]
     rows = adjust(metric_rows(main, stats, main_only=False)) + total_rows(main)
+    write_metrics(folder / "metrics.json", {"metrics": rows})
     write_tsv(folder / "metrics.tsv", [*IN_DOMAIN, "p_holm"], rows)
     write_tsv(folder / "category_means.tsv", CATEGORY, category_rows(every, stats))
     write_tsv(folder / "per_query.tsv", PER_QUERY, per_query_rows(every))

@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from searchtune.collections.beir import Collection
+from searchtune.collections.synthetic import Synthetic, load_filtered
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.evaluation.significance import paired_test
 from searchtune.files import sha256_tree, stable_hash, write_json
 from searchtune.reranking.cross_encoder import CrossEncoder, Row
 from searchtune.stage import Job
-from searchtune.synthesis.udapdr_filter import Synthetic, load_filtered
 
 if TYPE_CHECKING:
     import torch

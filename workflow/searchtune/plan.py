@@ -95,7 +95,7 @@ def targets_of(config: dict[str, Any]) -> set[str]:
 
 
 def check_leakage(config: dict[str, Any]) -> None:
-    """Raise LeakageError where a chain would train on a collection that is a target (rules of evidence, leakage 1)."""
+    """Raise LeakageError where a chain would train on a collection that is a target (rules of evidence, 1)."""
     targets = targets_of(config)
     for chain, names in training_collections(config).items():
         for name in sorted(targets.intersection(names)):
