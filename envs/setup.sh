@@ -29,16 +29,22 @@ echo "setting up .venv with $("$python" --version) (about 3 minutes on a good li
 [ -x .venv/bin/pip ] || "$python" -m venv --clear .venv
 .venv/bin/python -m pip install --quiet "$UV"
 
-# uv does not read pip's settings: hand over the index, the certificates and the folder of local wheels
-index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}}
+# uv does not read pip's settings: hand over the indexes, the certificates and the folders of local wheels
+setting() { .venv/bin/python -m pip config get "global.$1" 2>/dev/null || .venv/bin/python -m pip config get "install.$1" 2>/dev/null || true; }
 options=(--compile-bytecode)
+index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(setting index-url)}}
 [ -z "$index" ] || options+=(--default-index "$index")
-[ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="$PIP_CERT"
-for folder in ${PIP_FIND_LINKS:-}; do options+=(--find-links "$folder"); done
+# as pip does, take the best version of all indexes; every version is pinned
+for extra in ${PIP_EXTRA_INDEX_URL:-$(setting extra-index-url)}; do
+  options+=(--index "$extra" --index-strategy unsafe-best-match)
+done
+for folder in ${PIP_FIND_LINKS:-$(setting find-links)}; do options+=(--find-links "$folder"); done
+cert=${PIP_CERT:-$(setting cert)}
+[ -z "$cert" ] || export SSL_CERT_FILE="$cert"
 install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
 
 torch_options=("${options[@]}")
-[ -z "${TORCH_INDEX:-}" ] || torch_options+=(--extra-index-url "$TORCH_INDEX")
+[ -z "${TORCH_INDEX:-}" ] || torch_options+=(--index "$TORCH_INDEX")
 install "${torch_options[@]}" "$TORCH"
 requirements=$(mktemp)
 trap 'rm -f "$requirements"' EXIT

@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 from searchtune.collections.beir import Collection, Passage, Query
-from searchtune.collections.trec import write_run
 from searchtune.errors import DataError, LeakageError
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.prompts.budget import count_tokens, first_words, load_tokenizer
@@ -142,5 +141,3 @@ def write_heldout(folder: Path, judged: list[dict]) -> None:
         manifest={"id": "synthetic_dev", "source": "held-out seeds of the synthesizer"},
     )
     collection.save(folder)
-    order = {document: float(-rank) for rank, document in enumerate(sorted(collection.corpus))}
-    write_run(folder / "by-id.run.gz", dict.fromkeys(collection.queries, order), "by-id")
