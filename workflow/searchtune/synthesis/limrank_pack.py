@@ -119,10 +119,9 @@ def balance_rows(splits: dict[str, list[dict]]) -> list[dict]:
 
 
 def write_heldout(folder: Path, judged: list[dict]) -> None:
-    """Write the dev pairs, kept or not, as a collection whose run offers every passage to every query.
+    """Write the dev pairs, kept or not, as a collection.
 
-    Relevant is what was written as the positive passage of the query: labels by construction, not by the judge. The
-    run's order says nothing: it follows the passage ids.
+    Relevant is what was written as the positive passage of the query: labels by construction, not by the judge.
     """
     corpus = {row["passage_id"]: Passage("", row["passage"]) for row in judged}
     qrels = {row["query_id"]: {row["passage_id"]: 1} for row in judged if row["role"] == "positive"}
