@@ -175,7 +175,7 @@ def test_the_dense_stage_ranks_every_passage_and_a_folder_without_a_model_is_ref
         "stage": "retrieve.dense",
         "inputs": {"collection": str(tmp_path / "small"), "encoder": str(encoder_dir)},
         "outputs": {"run": str(tmp_path / "dense.run.gz"), "scores": str(tmp_path / "dense.scores.tsv.gz")},
-        "params": {"depth": 3, "splits": ["test", "train"], "batch_size": 2, "max_length": 32},
+        "params": {"depth": 3, "splits": ["test", "train"], "batch_size": 2, "max_length": 32, "precision": "auto"},
     }
     assert run_job(spec)["dimensions"] == 16
     run = read_run(tmp_path / "dense.run.gz")

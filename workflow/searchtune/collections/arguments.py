@@ -49,5 +49,6 @@ def dense_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
         "depth": settings["depth"],
         "batch_size": settings["dense_batch_size"],
         "max_length": settings["dense_max_length"],
+        "precision": settings["dense_precision"],
         "splits": ["test"],
     }

@@ -82,6 +82,9 @@ class Retrieval(Section):
     depth: int = Field(100, ge=1, description="passages kept per query (count)")
     dense_batch_size: int = Field(32, ge=1, description="texts encoded at once (count)")
     dense_max_length: int = Field(256, ge=8, le=512, description="encoder cut-off (tokens)")
+    dense_precision: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="number format of matrix products; auto = bfloat16 where the machine has units for it"
+    )
 
 
 class Evaluation(Section):

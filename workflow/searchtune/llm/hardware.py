@@ -1,7 +1,7 @@
 """What torch is asked for: number formats and the device."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from searchtune.errors import ConfigError, nearest
 
@@ -47,3 +47,14 @@ def device() -> "torch.device":
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(precision: str) -> Any:
+    """Return the context in which matrix products run in ``precision`` (a number format; float32: unchanged)."""
+    import contextlib
+
+    import torch
+
+    if dtype_name(precision) == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast("cpu", dtype=dtype_of(precision))

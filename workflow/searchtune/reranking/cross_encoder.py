@@ -14,7 +14,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import read_run, write_run
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import read_json, write_json
-from searchtune.retrieval.late_interaction import autocast
+from searchtune.llm.hardware import autocast
 from searchtune.stage import Job
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import DataError, ModelError
+from searchtune.llm.hardware import autocast
 from searchtune.retrieval.bm25 import splits_queries
 from searchtune.stage import Job
 
@@ -18,8 +19,13 @@ _QUERY_BLOCK = 256  # queries scored at once
 class DenseEncoder:
     """A sentence encoder: transformer, mean over the tokens that are not padding, length 1."""
 
-    def __init__(self, model_dir: Path, max_length: int = 256, batch_size: int = 32) -> None:
-        """Load an encoder folder. ``max_length`` cuts texts (tokens); ModelError if it is not loadable."""
+    def __init__(
+        self, model_dir: Path, max_length: int = 256, batch_size: int = 32, precision: str = "float32"
+    ) -> None:
+        """Load an encoder folder; ModelError if it is not loadable.
+
+        ``max_length`` cuts texts (tokens); ``precision`` is the number format of matrix products, vectors are float32.
+        """
         from transformers import AutoModel, AutoTokenizer
 
         try:
@@ -29,6 +35,7 @@ class DenseEncoder:
             raise ModelError(f"{model_dir} is not an encoder folder that transformers can load: {error}") from error
         limit = getattr(self._model.config, "max_position_embeddings", max_length)
         self._max_length, self._batch_size = min(max_length, limit), batch_size
+        self._precision = precision
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors (texts, dimensions), float32, in the order of ``texts``.
@@ -53,7 +60,9 @@ class DenseEncoder:
 
         batch = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_length, return_tensors="pt")
         with torch.inference_mode():
-            states = self._model(**batch).last_hidden_state
+            with autocast(self._precision):
+                states = self._model(**batch).last_hidden_state
+            states = states.float()
             mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
             pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)
             return torch.nn.functional.normalize(pooled, dim=-1).numpy()
@@ -91,14 +100,16 @@ def _top(scores: np.ndarray, ids: list[str], k: int, excluded: set[str]) -> Rank
 def run(job: Job) -> dict[str, Any]:
     """Stage ``retrieve.dense``: inputs collection, encoder; outputs run, scores.
 
-    Params: depth (passages a query), splits, batch_size (texts), max_length (tokens).
+    Params: depth (passages a query), splits, batch_size (texts), max_length (tokens), precision.
     """
     import torch
 
     torch.set_num_threads(job.threads)
     collection = Collection.load(job.inputs["collection"])
     queries = splits_queries(collection, job.params["splits"])
-    encoder = DenseEncoder(job.inputs["encoder"], job.params["max_length"], job.params["batch_size"])
+    encoder = DenseEncoder(
+        job.inputs["encoder"], job.params["max_length"], job.params["batch_size"], job.params["precision"]
+    )
     ids = list(collection.corpus)
     job.log(f"encoding {len(ids)} passages and {len(queries)} queries")
     passages = encoder.encode([collection.passage_text(i) for i in ids])

@@ -17,7 +17,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
-from searchtune.llm.hardware import dtype_name, dtype_of
+from searchtune.llm.hardware import autocast
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -264,17 +264,6 @@ class LateInteractionModel:
                 # a text of skipped tokens only keeps its first one, so that it still has a score
                 found[position] = vector[mask] if mask.any() else vector[:1]
         return found
-
-
-def autocast(precision: str) -> Any:
-    """Return the context in which matrix products run in ``precision`` (a number format; float32: unchanged)."""
-    import contextlib
-
-    import torch
-
-    if dtype_name(precision) == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast("cpu", dtype=dtype_of(precision))
 
 
 def _unit(vectors: "torch.Tensor") -> "torch.Tensor":

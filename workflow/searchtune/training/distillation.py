@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from searchtune.collections.beir import Collection
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_jsonl, sha256_file, write_json
+from searchtune.llm.hardware import autocast
 from searchtune.retrieval.late_interaction import (
     PROJECTION_FILE,
     LateInteractionModel,
     Projection,
     Settings,
-    autocast,
     batch_maxsim,
 )
 from searchtune.stage import Job
