@@ -212,7 +212,7 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
             "filtered": folder / "filtered",
             "latency": folder / "latency.tsv",
         },
-        {"tables": folder / "tables"},
+        {"tables": folder / "tables", "details": folder / "details"},
         udapdr.evaluate_args(config),
     )
     return folder / "tables"
