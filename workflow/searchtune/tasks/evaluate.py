@@ -103,7 +103,7 @@ class Evaluation:
 
     def systems(self) -> tuple[list[System], list[System]]:
         """Return (systems of the main tables, systems of the volume ablation)."""
-        model, labels = self.params["base"], frozenset(t for t in TASKS if TASKS[t].kind == "label")
+        model = self.params["base"]
         base = self.index_of(False, 0.0)[0]
         main = [
             System(UNTUNED, model, fraction=0.0, runs=[self.scores(base)]),
@@ -112,13 +112,13 @@ class Evaluation:
                 UNTUNED + GENERATED,
                 model,
                 baseline=UNTUNED,
-                runs=[self.scores(base, labels_by="generate", tasks=labels)],
+                runs=[self.scores(base, labels_by="generate", only="label")],
             ),
         ]
         volumes = [main[0], *(self._tuned(volume) for volume in sorted(self.params["volumes"]))]
         full = volumes[-1]
         generated = [
-            self.scores(i, labels_by="generate", tasks=labels) for i in self.index_of(True, max(self.params["volumes"]))
+            self.scores(i, labels_by="generate", only="label") for i in self.index_of(True, max(self.params["volumes"]))
         ]
         main += [
             full,

@@ -5,7 +5,8 @@ metric that enters the category mean. Query generation is no evaluation task of 
 templates turn reranking data around); it stands here because later steps need its query writer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from searchtune.errors import ConfigError, nearest
 
@@ -125,6 +126,8 @@ _TASKS = (
     ),
 )
 TASKS = {task.name: task for task in _TASKS}
+# data sets whose answers have another form than their task's: what differs from the task's entry
+_PAIRS: dict[tuple[str, str], dict[str, Any]] = {}
 YES, NO = "yes", "no"
 
 
@@ -133,3 +136,8 @@ def task_of(name: str) -> TaskSpec:
     if name not in TASKS:
         raise ConfigError(f"unknown INTERS task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]
+
+
+def spec_of(task: str, dataset: str) -> TaskSpec:
+    """Return the entry of a task / data set pair: the task's, with what differs for the data set."""
+    return replace(task_of(task), **_PAIRS.get((task, dataset), {}))

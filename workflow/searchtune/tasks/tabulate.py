@@ -9,7 +9,7 @@ import numpy as np
 
 from searchtune.errors import DataError
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval
-from searchtune.tasks.inventory import CATEGORIES, TASKS
+from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
 from searchtune.tasks.scoring import Pair, Scores, Values
 
 UNTUNED, FEW_SHOT, TUNED = "untuned zero-shot", "untuned few-shot", "tuned"
@@ -105,7 +105,7 @@ def metric_rows(systems: list[System], stats: Statistics, main_only: bool) -> li
     for system in systems:
         for pair in system.pairs():
             for metric in system.runs[0].values[pair]:
-                if main_only and metric != TASKS[pair[0]].main:
+                if main_only and metric != spec_of(*pair).main:
                     continue
                 table = system.matrix([(pair, metric)])
                 p = stats.test(table, by_name[system.baseline].matrix([(pair, metric)])) if system.baseline else None
@@ -144,11 +144,11 @@ def total_rows(systems: list[System]) -> list[dict[str, Any]]:
 
 def adjust(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows with ``p_holm``: Holm's correction over all tests of the main metrics."""
-    main = {spec.title: spec.main for spec in TASKS.values()}
+    names = {spec.title: name for name, spec in TASKS.items()}
     tested = {
         i: row["p_value"]
         for i, row in enumerate(rows)
-        if row.get("p_value") is not None and row["metric"] == main[row["task"]]
+        if row.get("p_value") is not None and row["metric"] == spec_of(names[row["task"]], row["dataset"]).main
     }
     adjusted = holm(tested)
     return [row | {"p_holm": adjusted.get(i)} for i, row in enumerate(rows)]
@@ -158,7 +158,7 @@ def task_keys(system: System) -> dict[str, list[tuple[Pair, str]]]:
     """Return task -> its (pair, main metric) keys: a task's value is the mean over all examples of its data sets."""
     found: dict[str, list[tuple[Pair, str]]] = {}
     for pair in system.pairs():
-        found.setdefault(pair[0], []).append((pair, TASKS[pair[0]].main))
+        found.setdefault(pair[0], []).append((pair, spec_of(*pair).main))
     return found
 
 
