@@ -106,6 +106,11 @@ class Inters(Section):
     collections: list[str] = Field(["new_wiki", "squad"], description="collections that tasks read")
     train_collections: list[str] = Field(["new_wiki", "squad"], description="those of them that may train; no targets")
     pairs: dict[str, Pair] = Field({}, description="task/dataset pairs and their sizes")
+    published_splits: bool = Field(
+        False,
+        description="split data sets as their publishers do; false = by source article across all data sets, so that "
+        "none of an article's questions trains what another one tests (rules of evidence, 2)",
+    )
     mixture: Mixture = Mixture()
     train: Train = Train()
     volumes: list[Annotated[float, Field(gt=0, le=1)]] = Field(

@@ -57,6 +57,7 @@ def examples_args(config: dict[str, Any]) -> dict[str, Any]:
         "shares": shares,
         "split_seed": splits["seed"],
         "seed": splits["seed"],
+        "published_splits": config["inters"]["published_splits"],
         "canary_data": config["canary_data"],
     }
 

@@ -49,11 +49,15 @@ def spread(examples: Iterable[Example], seed: int) -> list[Example]:
     return [by_id[key] for key in sorted(by_id, key=lambda k: keys[k])]
 
 
-def by_split(examples: Iterable[Example], seed: int, shares: dict[str, float]) -> Splits:
-    """Return examples by the split of their source article, the same for all data sets."""
+def by_split(examples: Iterable[Example], seed: int, shares: dict[str, float], published: bool = False) -> Splits:
+    """Return examples by the split of their source article, the same for all data sets.
+
+    With ``published`` the publisher's split stands where the data set has one.
+    """
     found: Splits = {name: [] for name in SPLITS}
     for example in examples:
-        found[split_of(example.article, seed, shares)].append(example)
+        split = example.split if published and example.split else split_of(example.article, seed, shares)
+        found[split].append(example)
     return found
 
 
@@ -183,7 +187,7 @@ class Sources:
             found = COLLECTION_NORMALISERS[task](self.collection(name), dataset, settings["max_words"])
         else:
             found = examples_from_files(pair, self._files, settings["max_words"])
-        available = by_split(unique(found, pair), params["split_seed"], params["shares"])
+        available = by_split(unique(found, pair), params["split_seed"], params["shares"], params["published_splits"])
         return available, take(available, sizes, seed, pair)
 
 
@@ -201,7 +205,8 @@ def run(job: Job) -> dict[str, Any]:
     """Write train.jsonl, dev.jsonl, test.jsonl and statistics.tsv to output ``examples`` (a folder).
 
     Inputs: raw (fetched artefacts), collections, runs (BM25). Params: sources {name: raw, canary},
-    pairs {task/dataset: n_train, n_dev, n_test, max_words, depth}, seed, split_seed, shares, canary_data.
+    pairs {task/dataset: n_train, n_dev, n_test, max_words, depth}, seed, split_seed, shares, published_splits,
+    canary_data.
     """
     sources, params = Sources(job), job.params
     rows: dict[str, list[dict]] = defaultdict(list)
