@@ -98,6 +98,33 @@ class Test(Section):
     shard_size: int = Field(256, ge=1, description="calls kept together (count)")
 
 
+class Strategies(Section):
+    """Reranking BM25's passages pointwise, pairwise and listwise."""
+
+    sets: dict[str, str] = Field(
+        {}, description="collections that are reranked, each with the task whose templates serve"
+    )
+    modes: list[Literal["pointwise", "pairwise", "listwise"]] = Field(
+        ["pointwise", "pairwise", "listwise"], min_length=1, description="ranking strategies (released code)"
+    )
+    depth: int = Field(100, ge=2, description="BM25 passages a query (count; released code: 100, CQADupStack 10)")
+    n_queries: int | None = Field(None, ge=2, description=f"test queries, drawn by seed; empty = all (count; {OURS})")
+    top: int = Field(10, ge=1, description="places that the pairwise bubble sort fills (count; released code)")
+    window: int = Field(10, ge=2, description="passages a listwise prompt (count; released code: 10, its runs 5)")
+    stride: int = Field(5, ge=1, description="places that the window moves (count; released code)")
+    shuffle_seed: int = Field(42, ge=0, description="seed of the shuffling under fault B6 (released code)")
+    query_tokens: int = Field(64, ge=4, description="cut of a query (tokens; released code)")
+    passage_tokens: int = Field(512, ge=8, description="cut of a passage (tokens; released code)")
+    listwise_max_tokens: int = Field(500, ge=8, description="longest listwise answer (tokens; released code)")
+    max_model_len: int = Field(8192, ge=64, description="context (tokens)")
+
+    @model_validator(mode="after")
+    def _windows_overlap_or_touch(self) -> "Strategies":
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} is wider than the window {self.window}: passages would be skipped")
+        return self
+
+
 class Inters(Section):
     """INTERS: instruction tuning on search tasks."""
 
@@ -117,6 +144,7 @@ class Inters(Section):
         [0.25, 1.0], min_length=1, description="shares of the mixture that are trained on; 1.0 is the full model"
     )
     test: Test = Test()
+    strategies: Strategies = Strategies()
 
     @model_validator(mode="after")
     def _pairs_have_their_data(self) -> "Inters":

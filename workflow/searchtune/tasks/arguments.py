@@ -93,6 +93,34 @@ def predict_args(config: dict[str, Any], sets: list[str]) -> dict[str, Any]:
     }
 
 
+def strategy_systems(config: dict[str, Any]) -> list[str]:
+    """Return the models that rerank in every strategy: the untuned one and the full one; none without a set."""
+    return ["base", "full"] if config["inters"]["strategies"]["sets"] else []
+
+
+def strategy_model(config: dict[str, Any], system: str) -> str:
+    """Return the model folder of a reranking system."""
+    return f"<resources>/models/{config['inters']['base']}" if system == "base" else f"<results>/inters/models/{system}"
+
+
+def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
+    """Return the parameters of ``rerank.strategies``."""
+    part = config["inters"]
+    settings = {key: value for key, value in part["strategies"].items() if key != "sets"}
+    return {
+        **settings,
+        "system": "untuned" if system == "base" else "tuned",
+        "tasks": list(part["strategies"]["sets"].values()),
+        "with_description": part["mixture"]["with_description"],
+        "form": config["models"][part["base"]]["form"],
+        "seed": config["seeds"][0],
+        "sample_seed": config["seeds"][0],
+        "shard_size": part["test"]["shard_size"],
+        "faults": [f for f in ("B6", "B8") if config["fidelity"] == "released" or f in config["faults"]],
+        **{key: config["hardware"][key] for key in ("backend", "dtype")},
+    }
+
+
 def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``inters.evaluate``: systems in the order of the predictions files."""
     evaluation = config["evaluation"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from searchtune.collections.beir import Collection
 from searchtune.evaluation.metrics import write_metrics
+from searchtune.evaluation.strategies import STRATEGY_COLUMNS, strategy_rows
 from searchtune.files import read_json, read_jsonl, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
@@ -209,7 +210,7 @@ def run(job: Job) -> dict[str, Any]:
 
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list). Outputs:
     tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
-    signs, faults) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
+    signs, faults, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
     systems [{name, tuned, fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b,
     statistics.
     """
@@ -229,6 +230,7 @@ def run(job: Job) -> dict[str, Any]:
         "parse_failures": (FAILURES, failures),
         "signs": (SIGNS, signs),
         "faults": (FAULT, evaluation.fault_rows()),
+        "strategies": (STRATEGY_COLUMNS, strategies(job)),
     }
     for name, (columns, rows) in tables.items():
         write_tsv(job.outputs["tables"] / f"{name}.tsv", columns, rows)
@@ -240,6 +242,14 @@ def run(job: Job) -> dict[str, Any]:
         "signs_passed": sum(s["passed"] for s in signs),
         "signs": len(signs),
     }
+
+
+def strategies(job: Job) -> list[Row]:
+    """Return the rows of strategies.tsv; none where nothing was reranked in several strategies."""
+    given = {key: job.inputs.get(key, []) for key in ("strategy_sets", "runs", "strategies")}
+    collections = {path.name: path for path in given["strategy_sets"]}
+    runs = {path.parent.name: path for path in given["runs"]}
+    return strategy_rows(collections, runs, given["strategies"], job.params["statistics"])
 
 
 def _write_details(
