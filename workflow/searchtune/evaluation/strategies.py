@@ -15,7 +15,10 @@ STRATEGY_COLUMNS = [
     *("system", "collection", "mode", "depth", "window", "stride", "metric", "value", "ci_low", "ci_high", "n"),
     *("tie_share", "dropped", "asked", "broken", "prompt_tokens", "completion_tokens", "baseline", "p_value"),
 ]
-_COPIED = ("dropped", "asked", "broken", "prompt_tokens", "completion_tokens")
+_COPIED = (
+    *("collection", "mode", "depth", "window", "stride"),
+    *("dropped", "asked", "broken", "prompt_tokens", "completion_tokens"),
+)
 
 
 def first_stage(run_path: Path, reranked: dict[str, Ranking]) -> dict[str, Ranking]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MODES = ("pointwise", "pairwise", "listwise")
-FAULTS = ("B6", "B8")
 RELEASED_WINDOW = 5
 YES, NO = "yes", "no"
 COUNTS_COLUMNS = [

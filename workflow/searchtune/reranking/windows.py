@@ -9,6 +9,8 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+# windows without overlap; pairwise and listwise drop queries with few candidates
+STRATEGY_FAULTS = ("B6", "B8")
 _INTEGER = re.compile(r"\d+")
 # (query, passages of the window, in order) for many queries at once -> the model's answers
 AskOrder = Callable[[list[tuple[str, list[str]]]], list[str]]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from searchtune.config.inters_pairs import RANKING, collection_of, sources_of, split_pair
+from searchtune.reranking.windows import STRATEGY_FAULTS
 
 
 def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -116,7 +117,7 @@ def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
         "seed": config["seeds"][0],
         "sample_seed": config["seeds"][0],
         "shard_size": part["test"]["shard_size"],
-        "faults": [f for f in ("B6", "B8") if config["fidelity"] == "released" or f in config["faults"]],
+        "faults": [f for f in STRATEGY_FAULTS if config["fidelity"] == "released" or f in config["faults"]],
         **{key: config["hardware"][key] for key in ("backend", "dtype")},
     }
 
