@@ -55,6 +55,17 @@ class Record:
             raise self.fault(name, f"is not a list of at least {least} items")
         return value
 
+    def texts(self, name: str, least: int = 0) -> list[str]:
+        """Return a list of texts with single spaces; DataError where an item is no text."""
+        return [clean(_as_text(self.where, name, item)) for item in self.items(name, least)]
+
+    def child(self, name: str) -> "Record":
+        """Return an object field as a record of its own; DataError where it is none."""
+        value = self.raw(name)
+        if not isinstance(value, dict):
+            raise self.fault(name, "is not an object")
+        return Record(f"{self.where}, {name}", value)
+
     def children(self, name: str, least: int = 0) -> list["Record"]:
         """Return the objects of a list field as records of their own, counted from 1."""
         return list(records_of(self.items(name, least), f"{self.where}, {name}"))
@@ -115,12 +126,14 @@ def table_rows(
     delimiter: str = "\t",
     quoted: bool = False,
     header: bool = True,
+    short: bool = False,
     encoding: str = "utf-8-sig",
 ) -> Iterator[Record]:
     """Yield the rows of a TSV or CSV file, which must have ``columns`` (others may stand beside them).
 
     ``quoted``: quotes enclose cells, as CSV writers and pandas do; otherwise a quote is a sign like any other.
-    Without ``header`` the columns are named by ``columns``, in order. A row of another length is a DataError.
+    Without ``header`` the columns are named by ``columns``, in order. A row of another length is a DataError, but
+    for rows that end early where ``short`` says that they may: their last columns are empty.
     """
     path = Path(path)
     csv.field_size_limit(2**31 - 1)  # web documents in a cell exceed the module's default of 131,072 signs
@@ -132,6 +145,8 @@ def table_rows(
             names = list(next(rows, [])) if header else list(columns)
             _require(path, names, columns)
             for number, cells in enumerate((row for row in rows if row), 1):
+                if short and len(cells) < len(names):
+                    cells = [*cells, *[""] * (len(names) - len(cells))]
                 if len(cells) != len(names):
                     raise DataError(f"{path}, row {number}: {len(cells)} cells where {len(names)} columns are named")
                 yield Record(f"{path}, row {number}", dict(zip(names, cells, strict=True)))
