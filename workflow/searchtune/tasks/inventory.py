@@ -114,20 +114,36 @@ _TASKS = (
         copy_sentence=True,
         max_tokens=24,
     ),
-    TaskSpec(
-        "passage_reranking",
-        "passage reranking",
-        "QDU",
-        "ranking",
-        "nDCG@10",
-        ("nDCG@10", "RR@10"),
-        "bm25",
-        max_tokens=4,
+    *(
+        TaskSpec(name, title, "QDU", "ranking", "nDCG@10", ("nDCG@10", "RR@10"), "bm25", max_tokens=4)
+        for name, title in (
+            ("passage_reranking", "passage reranking"),
+            ("argument_retrieval", "argument retrieval"),
+            ("biomedical_retrieval", "bio-medical retrieval"),
+            ("question_answering", "question answering"),
+            ("duplicate_question_retrieval", "duplicate question retrieval"),
+            ("entity_retrieval", "entity retrieval"),
+            ("citation_prediction", "citation prediction"),
+            ("fact_checking", "fact checking"),
+        )
     ),
 )
 TASKS = {task.name: task for task in _TASKS}
 # data sets whose answers have another form than their task's: what differs from the task's entry
-_PAIRS: dict[tuple[str, str], dict[str, Any]] = {}
+_PAIRS: dict[tuple[str, str], dict[str, Any]] = {
+    ("summarization", "cnn_dm"): {"max_tokens": 112},
+    ("summarization", "wikisum"): {"max_tokens": 160},
+    ("summarization", "multi_news"): {"max_tokens": 256},
+    ("reading_comprehension", "msmarco"): {"max_tokens": 48},
+    # closed book has no passage to copy from
+    ("reading_comprehension", "triviaqa_closed"): {"copied": "question", "copy_sentence": False},
+    ("reading_comprehension", "boolq"): {
+        **{"kind": "label", "main": "accuracy", "metrics": _LABEL, "baseline": "majority"},
+        **{"copied": "", "copy_sentence": False, "max_tokens": 8},
+    },
+    ("reading_comprehension", "webglm_qa"): {"main": "ROUGE-L", "metrics": _OVERLAP, "max_tokens": 256},
+    ("conversational_qa", "quac"): {"max_tokens": 48},
+}
 YES, NO = "yes", "no"
 
 
