@@ -24,6 +24,19 @@ FILE_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     "conversational_qa": {name: (name,) for name in ("coqa", "quac")},
     "query_generation": {name: (name,) for name in TREC},
 }
+# query understanding: data sets as their publishers give them, one source each but for CAsT
+_QUERY_SOURCES: dict[str, tuple[str, ...]] = {
+    "query_expansion": ("query2doc", "trec_cast", "trec_web"),
+    "query_reformulation": ("codec", "qrecc", "canard", "trec_cast", "gecor"),
+    "query_intent_classification": ("orcas_i", "mantis"),
+    "query_clarification": ("mimics", "mimics_duo", "clariq_fkw", "raocq"),
+    "query_matching": ("msrp",),
+    "query_suggestion": ("aol",),
+}
+for _task, _names in _QUERY_SOURCES.items():
+    FILE_SOURCES.setdefault(_task, {}).update({_name: (_name,) for _name in _names})
+# titles and descriptions come from the topics of 2019 alone
+FILE_SOURCES["query_expansion"]["trec_cast"] = ("trec_cast_2019",)
 # tasks whose data set is a collection of the workflow, by its id
 COLLECTION_TASKS = ("query_generation", "reading_comprehension", *RANKING_TASKS)
 

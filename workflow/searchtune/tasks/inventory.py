@@ -65,6 +65,11 @@ _TASKS = (
     TaskSpec(
         "query_reformulation", "query reformulation", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=32
     ),
+    TaskSpec(
+        "query_clarification", "query clarification", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=32
+    ),
+    TaskSpec("query_matching", "query matching", "QU", "label", "accuracy", _LABEL, "majority", max_tokens=4),
+    TaskSpec("query_suggestion", "query suggestion", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=16),
     TaskSpec("fact_verification", "fact verification", "DU", "label", "accuracy", _LABEL, "majority", max_tokens=8),
     TaskSpec(
         "summarization",
@@ -130,7 +135,13 @@ _TASKS = (
 )
 TASKS = {task.name: task for task in _TASKS}
 # data sets whose answers have another form than their task's: what differs from the task's entry
+_LIST: dict[str, Any] = {"kind": "list", "main": "F1", "metrics": ("F1", "precision", "recall")}
 _PAIRS: dict[tuple[str, str], dict[str, Any]] = {
+    ("query_reformulation", "codec"): _LIST | {"max_tokens": 112},
+    ("query_clarification", "mimics"): _LIST | {"max_tokens": 48},
+    ("query_clarification", "mimics_duo"): _LIST | {"max_tokens": 48},
+    # an utterance may have several intents: the one predicted must be among them
+    ("query_intent_classification", "mantis"): {"main": "P@1", "metrics": ("P@1",)},
     ("summarization", "cnn_dm"): {"max_tokens": 112},
     ("summarization", "wikisum"): {"max_tokens": 160},
     ("summarization", "multi_news"): {"max_tokens": 256},

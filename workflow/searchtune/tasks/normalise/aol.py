@@ -49,14 +49,15 @@ def query_suggestion(paths: Sequence[Path], dataset: str, max_words: int) -> Ite
 
     ``query`` is the latest query, which the copy baseline repeats. The article is the user.
     """
-    for path in paths:
+    # a user could stand in two files: the file's place keeps the ids apart
+    for file, path in enumerate(paths, 1):
         rows = table_rows(path, ("AnonID", "Query", "QueryTime"), short=True)
         for user, own in groupby(rows, key=lambda row: row.text("AnonID")):
             for number, queries in enumerate(sessions(own), 1):
                 for place in range(1, len(queries)):
                     if kept := latest(queries[:place], max_words):
                         yield Example(
-                            f"query_suggestion/{dataset}/{user}-{number}-{place}",
+                            f"query_suggestion/{dataset}/{file}-{user}-{number}-{place}",
                             "query_suggestion",
                             dataset,
                             f"aol user {user}",
