@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from searchtune.config.base import Section
-from searchtune.config.inters_pairs import collection_of, sources_of
-from searchtune.errors import ConfigError
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of
+from searchtune.errors import ConfigError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -132,6 +132,11 @@ class Inters(Section):
     sources: dict[str, Source] = Field({}, description="raw data sets by name")
     collections: list[str] = Field(["new_wiki", "squad"], description="collections that tasks read")
     train_collections: list[str] = Field(["new_wiki", "squad"], description="those of them that may train; no targets")
+    rankings: dict[str, dict[str, list[str]]] = Field(
+        {},
+        description="INTERS' data sets of each ranking task and the collections that they are; a data set of several "
+        "collections is scored by the unweighted mean over them",
+    )
     pairs: dict[str, Pair] = Field({}, description="task/dataset pairs and their sizes")
     published_splits: bool = Field(
         False,
@@ -145,6 +150,13 @@ class Inters(Section):
     )
     test: Test = Test()
     strategies: Strategies = Strategies()
+
+    @model_validator(mode="after")
+    def _rankings_are_tasks(self) -> "Inters":
+        for task in self.rankings:
+            if task not in RANKING_TASKS:
+                raise ValueError(f"rankings has {task!r}: no ranking task{nearest(task, RANKING_TASKS)}")
+        return self
 
     @model_validator(mode="after")
     def _pairs_have_their_data(self) -> "Inters":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from searchtune.config.inters_pairs import RANKING, collection_of, sources_of, split_pair
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
 from searchtune.reranking.windows import STRATEGY_FAULTS
 
 
@@ -30,7 +30,8 @@ def used_collections(config: dict[str, Any]) -> list[str]:
 
 def ranked_collections(config: dict[str, Any]) -> list[str]:
     """Return the collections whose BM25 run is reranked."""
-    return sorted(split_pair(pair)[1] for pair in used_pairs(config) if split_pair(pair)[0] == RANKING)
+    pairs = (split_pair(pair) for pair in used_pairs(config))
+    return sorted({name for task, name in pairs if task in RANKING_TASKS})
 
 
 def tasks(config: dict[str, Any]) -> list[str]:
@@ -131,6 +132,7 @@ def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
         "base": config["inters"]["base"],
         "systems": [base, *tuned],
         "volumes": sorted(config["inters"]["volumes"]),
+        "rankings": config["inters"]["rankings"],
         "fidelity": config["fidelity"],
         "faults": config["faults"],
         "k1": config["retrieval"]["k1"],

@@ -13,6 +13,7 @@ from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 from searchtune.tasks.answers import FAULTS, active_faults
 from searchtune.tasks.inventory import TASKS
+from searchtune.tasks.macro import macro_rows
 from searchtune.tasks.scorers import Faults
 from searchtune.tasks.scoring import (
     Pair,
@@ -197,6 +198,8 @@ class Evaluation:
                         "released": _mean(wrong, pair, metric),
                     }
                     for pair in right.values
+                    # a task's data sets may have other metrics: BoolQ has labels among answers
+                    if metric in right.values[pair]
                 ]
         return rows
 
@@ -212,7 +215,7 @@ def run(job: Job) -> dict[str, Any]:
     tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
     signs, faults, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
     systems [{name, tuned, fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b,
-    statistics.
+    statistics, rankings {task: {data set: collections}}.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)
@@ -257,6 +260,7 @@ def _write_details(
 ) -> None:
     every = [*main, *(s for s in volumes if s not in main)]
     rows = adjust(metric_rows(main, stats, main_only=False)) + total_rows(main)
+    rows += macro_rows(main, stats, evaluation.params.get("rankings", {}))
     write_metrics(folder / "metrics.json", {"metrics": rows})
     write_tsv(folder / "metrics.tsv", [*IN_DOMAIN, "p_holm"], rows)
     write_tsv(folder / "category_means.tsv", CATEGORY, category_rows(every, stats))

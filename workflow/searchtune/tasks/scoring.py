@@ -86,12 +86,18 @@ def text_scores(scores: Scores, pair: Pair, rows: list[Row], texts: list[str], f
 
 
 def label_scores(scores: Scores, pair: Pair, rows: list[Row], labels: Sequence[str | None]) -> None:
-    """Add accuracy and weighted F1; an answer without a label is wrong and counted as a failure."""
-    right = [row["target"] for row in rows]
-    scores.values[pair] = {
-        "accuracy": {row["id"]: float(label == row["target"]) for row, label in zip(rows, labels, strict=True)}
-    }
-    scores.totals[pair] = {"weighted F1": weighted_f1(labels, right)}
+    """Add accuracy and weighted F1, or P@1 where an example may have several right labels (target and references).
+
+    An answer without a label is wrong and counted as a failure.
+    """
+    if "P@1" in spec_of(*pair).metrics:
+        hits = [label in (row["target"], *row["references"]) for row, label in zip(rows, labels, strict=True)]
+        scores.values[pair] = {"P@1": {row["id"]: float(hit) for row, hit in zip(rows, hits, strict=True)}}
+    else:
+        scores.values[pair] = {
+            "accuracy": {row["id"]: float(label == row["target"]) for row, label in zip(rows, labels, strict=True)}
+        }
+        scores.totals[pair] = {"weighted F1": weighted_f1(labels, [row["target"] for row in rows])}
     scores.count(pair[0], (label is None for label in labels))
 
 

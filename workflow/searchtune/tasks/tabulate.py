@@ -86,6 +86,13 @@ class Statistics:
         first, second = (list(np.mean(rows, axis=0)) for rows in (table, other))
         return paired_test(first, second, self.seed, self.permutations)
 
+    def within(self, tables: list[np.ndarray]) -> tuple[float, float, float]:
+        """Return (value, low, high) of the unweighted mean of several means; examples are resampled within each."""
+        rng = np.random.default_rng(self.seed)
+        drawn = np.mean([t[rng.integers(0, len(t), (self.samples, len(t)))].mean(axis=1) for t in tables], axis=0)
+        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return float(np.mean([t.mean() for t in tables])), float(low), float(high)
+
     def row(self, table: list[list[float]]) -> dict[str, Any]:
         """Return value, ci_low, ci_high and n of a table of values (seeds by examples)."""
         low, high = self.interval(table)
@@ -188,13 +195,11 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
     for system in systems:
         for category, title in CATEGORIES.items():
             keys = [k for task, k in task_keys(system).items() if TASKS[task].category == category]
-            # the mean over fewer tasks would be of other data
-            if not keys or len(keys) < sum(TASKS[task].category == category for task in whole):
+            # the mean over fewer data sets would be of other data
+            if not keys or sum(map(len, keys)) < sum(len(k) for t, k in whole.items() if TASKS[t].category == category):
                 continue
             tables = [np.mean(system.matrix(k), axis=0) for k in keys]
-            rng = np.random.default_rng(stats.seed)
-            drawn = np.mean([t[rng.integers(0, len(t), (stats.samples, len(t)))].mean(axis=1) for t in tables], axis=0)
-            low, high = np.quantile(drawn, [(1 - stats.level) / 2, (1 + stats.level) / 2])
+            value, low, high = stats.within(tables)
             rows.append(
                 {
                     "system": system.name,
@@ -202,9 +207,9 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
                     "tuned": system.tuned,
                     "category": title,
                     "metric": "category_mean_x100",
-                    "value": 100 * float(np.mean([t.mean() for t in tables])),
-                    "ci_low": 100 * float(low),
-                    "ci_high": 100 * float(high),
+                    "value": 100 * value,
+                    "ci_low": 100 * low,
+                    "ci_high": 100 * high,
                     "n_tasks": len(keys),
                     "n": sum(map(len, tables)),
                 }
