@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from searchtune.config.inters import Inters
-from searchtune.config.inters_pairs import COLLECTION_TASKS, FILE_SOURCES, RANKING, collection_of, sources_of
+from searchtune.config.inters_pairs import COLLECTION_TASKS, FILE_SOURCES, RANKING_TASKS, collection_of, sources_of
 from searchtune.errors import ConfigError
 from searchtune.files import read_jsonl, write_jsonl
 from searchtune.llm.engine import Completion, Scored
@@ -32,7 +32,7 @@ def config(**inters):
 
 def test_names_code_and_inventory_agree():
     assert {t: set(d) for t, d in FILE_SOURCES.items()} == {t: set(d) for t, d in FILE_NORMALISERS.items()}
-    assert set(COLLECTION_TASKS) == {*COLLECTION_NORMALISERS, RANKING}
+    assert set(COLLECTION_TASKS) == {*COLLECTION_NORMALISERS, *RANKING_TASKS}
     assert {*FILE_SOURCES, *COLLECTION_TASKS} == set(TASKS)
     assert all(task.main == task.metrics[0] for task in TASKS.values())
     assert sources_of("query_reformulation/disfl_qa") == ("disfl_qa", "squad_dev")
@@ -52,6 +52,7 @@ def test_names_code_and_inventory_agree():
             "trains on 'amazon', which is not in inters.train_collections",
         ),
         ({"volumes": [0.5]}, "volumes must hold 1.0"),
+        ({"rankings": {"argument_retrival": {}}}, "no ranking task; did you mean 'argument_retrieval'"),
         ({"pairs": {"query_expansion/gov2": {"n_test": 1}}}, "an interval needs at least 2 examples"),
         ({"mixture": {"total_token": 5}}, "total_token"),
     ],
@@ -76,6 +77,13 @@ def test_arguments_hold_what_is_used_alone():
     assert arguments.tasks(found) == ["passage_reranking", "query_expansion"]
     trained = arguments.train_args(found, "vol5-s14")
     assert (trained["fraction"], trained["seed"], trained["form"]) == (0.05, 14, "chatml")
+
+
+def test_ranking_tasks_share_a_collection_and_its_run():
+    pairs = {f"{task}/squad": {"n_test": 2} for task in ("passage_reranking", "argument_retrieval")}
+    found = config(pairs=pairs)
+    assert arguments.ranked_collections(found) == ["squad"]
+    assert arguments.tasks(found) == ["argument_retrieval", "passage_reranking"]
 
 
 class Fake:

@@ -36,6 +36,14 @@ def test_smaller_samples_are_prefixes_and_too_large_ones_are_refused():
         take(available, sizes | {"dev": 50}, 1, "query_expansion/gov2")
 
 
+def test_a_published_split_stands_where_it_is_asked_for():
+    from dataclasses import replace
+
+    ours, theirs = example(0, "article"), replace(example(1, "article"), split="dev")
+    assert [len(by_split([ours, theirs], 0, SHARES)[split_of("article", 0, SHARES)])] == [2]
+    assert theirs in by_split([ours, theirs], 0, SHARES, published=True)["dev"]
+
+
 def test_the_same_title_goes_the_same_way_in_every_data_set():
     for title in ("Pearl farming", "Oxygen", "Steam_engine"):
         spellings = [example(1, title), example(2, title.replace("_", " ").upper(), dataset="fire")]
@@ -74,6 +82,7 @@ def job(tmp_path):
         "seed": 0,
         "split_seed": 0,
         "shares": SHARES,
+        "published_splits": False,
         "canary_data": "train_locally",
         "sources": {
             "gov2": {"raw": ["pack/topics.txt"], "canary": [], "licence": "NIST"},

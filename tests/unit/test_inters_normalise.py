@@ -207,6 +207,8 @@ def test_training_pairs_take_negatives_from_trained_articles_alone():
     assert [(e.meta["passage_id"], e.target, e.meta["rank"]) for e in found] == [("p0", "yes", 2), ("p1", "no", 3)]
     test = list(reranking.candidates(collection(), run, "squad", 2, ["q3"], 5))
     assert [(e.fields["passage"], e.target, e.meta["grade"]) for e in test] == [("Fish swim", "yes", 1)]
+    (argued,) = reranking.candidates(collection(), run, "squad", 2, ["q3"], 5, "argument_retrieval")
+    assert (argued.task, argued.id) == ("argument_retrieval", "argument_retrieval/squad/q3/p2")
     with pytest.raises(DataError, match="BM25 run lacks query 'q1'"):
         list(reranking.candidates(collection(), run, "squad", 2, ["q1"], 5))
 

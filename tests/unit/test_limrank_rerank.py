@@ -9,6 +9,7 @@ from searchtune.collections.trec import rank_by_score
 from searchtune.errors import ConfigError, DataError
 from searchtune.llm.engine import Completion, Scored
 from searchtune.reranking import order_faults, reasoning
+from searchtune.reranking.sampling import sample_queries
 from searchtune.reranking.verdicts import (
     Asking,
     ask,
@@ -173,7 +174,7 @@ def test_query_samples_are_the_same_for_every_system_and_need_judgements():
         {f"q{i}": Query("x", metadata={"split": "test"}) for i in range(9)},
         {f"q{i}": {"d": 1} for i in range(8)},
     )
-    assert reasoning.sample_queries(collection, 3, 7) == reasoning.sample_queries(collection, 3, 7)
-    assert "q8" not in reasoning.sample_queries(collection, None, 7)
+    assert sample_queries(collection, 3, 7, "limrank.rerank.n_queries") == reasoning.sample_queries(collection, 3, 7)
+    assert "q8" not in sample_queries(collection, None, 7, "limrank.rerank.n_queries")
     with pytest.raises(DataError, match="9 queries were asked for, .* 8 judged"):
-        reasoning.sample_queries(collection, 9, 7)
+        sample_queries(collection, 9, 7, "limrank.rerank.n_queries")

@@ -139,6 +139,7 @@ def test_only_light_modules_are_imported():
         ({"sha256": ""}, "source pypi needs archive and sha256"),
         ({"bytes": "many"}, "bytes 'many' is not a whole number"),
         ({"id": "a b"}, "id 'a b' may hold letters"),
+        ({"verified": "yes"}, "verified 'yes' is none of raw, schema, none, nor empty"),
         ({"file": "../secret"}, "may lead out of its folder"),
         ({"file": "/etc/passwd"}, "may lead out of its folder"),
         ({"source": "hub", "version": "main"}, "version 'main' of a hub row is not a commit of 40"),

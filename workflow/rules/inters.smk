@@ -6,10 +6,13 @@
 from searchtune.tasks import arguments as inters
 
 INTERS_VARIANTS = list(inters.variants(config))
+# collection -> task whose templates serve
+STRATEGY_SETS = config["inters"]["strategies"]["sets"]
 
 
 wildcard_constraints:
     variant="|".join(INTERS_VARIANTS),
+    system="base|full",
 
 
 rule inters_examples:
@@ -133,6 +136,34 @@ rule inters_predict_tuned:
         "../scripts/stage.py"
 
 
+rule inters_strategies:
+    input:
+        model=lambda w: inters.strategy_model(config, w.system),
+        collections=expand("<results>/collections/{name}", name=STRATEGY_SETS),
+        runs=expand("<results>/runs/{name}/bm25.run.gz", name=STRATEGY_SETS),
+        templates=expand(
+            "workflow/prompts/inters/{task}.yaml",
+            task=sorted(set(STRATEGY_SETS.values())),
+        ),
+    output:
+        reranked=directory("<results>/inters/strategies/{system}"),
+    log:
+        "<results>/logs/inters_strategies.{system}.log",
+    benchmark:
+        "<results>/benchmarks/inters_strategies.{system}.tsv"
+    conda:
+        "../../envs/generate-cpu.yaml"
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=config["hardware"]["mem_mb"],
+    params:
+        stage="rerank.strategies",
+        args=lambda w: inters.strategy_args(config, w.system),
+        code=code_hash("rerank.strategies"),
+    script:
+        "../scripts/stage.py"
+
+
 rule inters_evaluate:
     input:
         examples="<results>/inters/examples",
@@ -145,6 +176,11 @@ rule inters_evaluate:
         collections=expand(
             "<results>/collections/{name}", name=inters.used_collections(config)
         ),
+        strategies=expand(
+            "<results>/inters/strategies/{name}", name=inters.strategy_systems(config)
+        ),
+        strategy_sets=expand("<results>/collections/{name}", name=STRATEGY_SETS),
+        runs=expand("<results>/runs/{name}/bm25.run.gz", name=STRATEGY_SETS),
     output:
         tables=directory("<results>/inters/tables"),
         details=directory("<results>/inters/details"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
 from searchtune.errors import ConfigError, LeakageError, nearest
+from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import variants
@@ -63,7 +64,7 @@ def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
 
 def known_faults() -> list[str]:
     """Return the ids of the released faults that can be switched on, of all papers."""
-    return [*answers.FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
+    return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
 
 
 def check_faults(config: dict[str, Any], layers: list[Layer]) -> None:

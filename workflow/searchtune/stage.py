@@ -42,6 +42,7 @@ STAGES = {
     "train.student": "training.distillation:run",
     "score.teachers": "reranking.teachers:run",
     "rerank.cross_encoder": "reranking.cross_encoder:run",
+    "rerank.strategies": "reranking.strategies:run",
     "rerank.reasoning": "reranking.reasoning:run",
     "inters.examples": "tasks.examples:run",
     "inters.render": "tasks.render:run",

@@ -74,6 +74,7 @@ def make_collection(source: Source, params: dict[str, Any]) -> Collection:
 
     ``params``: id, max_passages (None = all), n_train, n_dev, n_test (None = all), seed (sampling),
     split_seed, shares (train, dev, test). The corpus is ordered as the source, queries by split.
+    A query that is itself a passage (ArguAna: same id, same text) must not find itself, as in BEIR's evaluation.
     """
     where = f"collection {params['id']!r}"
     if not source.passages:
@@ -83,6 +84,7 @@ def make_collection(source: Source, params: dict[str, Any]) -> Collection:
     chosen = sample_questions(available, sizes, params["seed"], where)
     questions = [source.questions[i] for i in chosen]
     kept = choose_passages(source, questions, params["max_passages"], params["seed"], where)
+    excluded = {i: {i} for i in chosen if i in kept and source.passages[i].text == source.questions[i].text}
     articles = {split: len({source.questions[i].article for i in ids}) for split, ids in available.items()}
     return Collection(
         corpus={i: Passage(source.passages[i].title, source.passages[i].text) for i in kept},
@@ -98,6 +100,7 @@ def make_collection(source: Source, params: dict[str, Any]) -> Collection:
             for i, split in chosen.items()
         },
         qrels={question.id: dict(question.relevant) for question in questions},
+        excluded=excluded,
         manifest={
             "id": params["id"],
             "available_queries": {s: len(ids) for s, ids in available.items()},

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from searchtune.config.base import Section
-from searchtune.config.inters_pairs import collection_of, sources_of
-from searchtune.errors import ConfigError
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of
+from searchtune.errors import ConfigError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -98,6 +98,33 @@ class Test(Section):
     shard_size: int = Field(256, ge=1, description="calls kept together (count)")
 
 
+class Strategies(Section):
+    """Reranking BM25's passages pointwise, pairwise and listwise."""
+
+    sets: dict[str, str] = Field(
+        {}, description="collections that are reranked, each with the task whose templates serve"
+    )
+    modes: list[Literal["pointwise", "pairwise", "listwise"]] = Field(
+        ["pointwise", "pairwise", "listwise"], min_length=1, description="ranking strategies (released code)"
+    )
+    depth: int = Field(100, ge=2, description="BM25 passages a query (count; released code: 100, CQADupStack 10)")
+    n_queries: int | None = Field(None, ge=2, description=f"test queries, drawn by seed; empty = all (count; {OURS})")
+    top: int = Field(10, ge=1, description="places that the pairwise bubble sort fills (count; released code)")
+    window: int = Field(10, ge=2, description="passages a listwise prompt (count; released code: 10, its runs 5)")
+    stride: int = Field(5, ge=1, description="places that the window moves (count; released code)")
+    shuffle_seed: int = Field(42, ge=0, description="seed of the shuffling under fault B6 (released code)")
+    query_tokens: int = Field(64, ge=4, description="cut of a query (tokens; released code)")
+    passage_tokens: int = Field(512, ge=8, description="cut of a passage (tokens; released code)")
+    listwise_max_tokens: int = Field(500, ge=8, description="longest listwise answer (tokens; released code)")
+    max_model_len: int = Field(8192, ge=64, description="context (tokens)")
+
+    @model_validator(mode="after")
+    def _windows_overlap_or_touch(self) -> "Strategies":
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} is wider than the window {self.window}: passages would be skipped")
+        return self
+
+
 class Inters(Section):
     """INTERS: instruction tuning on search tasks."""
 
@@ -105,13 +132,31 @@ class Inters(Section):
     sources: dict[str, Source] = Field({}, description="raw data sets by name")
     collections: list[str] = Field(["new_wiki", "squad"], description="collections that tasks read")
     train_collections: list[str] = Field(["new_wiki", "squad"], description="those of them that may train; no targets")
+    rankings: dict[str, dict[str, list[str]]] = Field(
+        {},
+        description="INTERS' data sets of each ranking task and the collections that they are; a data set of several "
+        "collections is scored by the unweighted mean over them",
+    )
     pairs: dict[str, Pair] = Field({}, description="task/dataset pairs and their sizes")
+    published_splits: bool = Field(
+        False,
+        description="split data sets as their publishers do; false = by source article across all data sets, so that "
+        "none of an article's questions trains what another one tests (rules of evidence, 2)",
+    )
     mixture: Mixture = Mixture()
     train: Train = Train()
     volumes: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.25, 1.0], min_length=1, description="shares of the mixture that are trained on; 1.0 is the full model"
     )
     test: Test = Test()
+    strategies: Strategies = Strategies()
+
+    @model_validator(mode="after")
+    def _rankings_are_tasks(self) -> "Inters":
+        for task in self.rankings:
+            if task not in RANKING_TASKS:
+                raise ValueError(f"rankings has {task!r}: no ranking task{nearest(task, RANKING_TASKS)}")
+        return self
 
     @model_validator(mode="after")
     def _pairs_have_their_data(self) -> "Inters":

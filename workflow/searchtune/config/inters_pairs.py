@@ -2,7 +2,11 @@
 
 from searchtune.errors import ConfigError, nearest
 
-RANKING = "passage_reranking"
+# tasks that order the passages found for a query, each with any collection: INTERS' eight, passage retrieval first
+RANKING_TASKS = (
+    *("passage_reranking", "argument_retrieval", "biomedical_retrieval", "question_answering"),
+    *("duplicate_question_retrieval", "entity_retrieval", "citation_prediction", "fact_checking"),
+)
 # topic tracks with title, description and narrative
 TREC = ("gov2", "trec_robust", "trec_covid", "fire", "trec_adhoc")
 # task -> data set -> sources whose files it reads, in order
@@ -12,13 +16,29 @@ FILE_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     "query_intent_classification": {"trec_web": ("trec_web",), "trec_web_subtopics": ("trec_web",)},
     "query_subtopic_generation": {"trec_web": ("trec_web",)},
     "query_reformulation": {"disfl_qa": ("disfl_qa", "squad_dev")},
-    "fact_verification": {"vitaminc": ("vitaminc",)},
-    "summarization": {"xsum": ("xsum",)},
-    "conversational_qa": {"coqa": ("coqa",)},
+    "fact_verification": {name: (name,) for name in ("vitaminc", "fever", "scifact", "climate_fever")},
+    "summarization": {name: (name,) for name in ("xsum", "cnn_dm", "wikisum", "multi_news")},
+    "reading_comprehension": {
+        name: (name,) for name in ("hotpotqa", "msmarco", "triviaqa", "triviaqa_closed", "boolq", "webglm_qa")
+    },
+    "conversational_qa": {name: (name,) for name in ("coqa", "quac")},
     "query_generation": {name: (name,) for name in TREC},
 }
+# query understanding: data sets as their publishers give them, one source each but for CAsT
+_QUERY_SOURCES: dict[str, tuple[str, ...]] = {
+    "query_expansion": ("query2doc", "trec_cast", "trec_web"),
+    "query_reformulation": ("codec", "qrecc", "canard", "trec_cast", "gecor"),
+    "query_intent_classification": ("orcas_i", "mantis"),
+    "query_clarification": ("mimics", "mimics_duo", "clariq_fkw", "raocq"),
+    "query_matching": ("msrp",),
+    "query_suggestion": ("aol",),
+}
+for _task, _names in _QUERY_SOURCES.items():
+    FILE_SOURCES.setdefault(_task, {}).update({_name: (_name,) for _name in _names})
+# titles and descriptions come from the topics of 2019 alone
+FILE_SOURCES["query_expansion"]["trec_cast"] = ("trec_cast_2019",)
 # tasks whose data set is a collection of the workflow, by its id
-COLLECTION_TASKS = ("query_generation", "reading_comprehension", RANKING)
+COLLECTION_TASKS = ("query_generation", "reading_comprehension", *RANKING_TASKS)
 
 
 def split_pair(pair: str) -> tuple[str, str]:

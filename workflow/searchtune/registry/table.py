@@ -30,7 +30,11 @@ COLUMNS = (
     "canary",
     "used_by",
     "note",
+    "verified",
 )
+# how a loader of INTERS data was tested: on the publisher's real file, on a small file in the publisher's confirmed
+# format, or in a format that could not be confirmed; empty for all other rows
+VERIFIED = ("", "raw", "schema", "none")
 UNPINNED = "unpinned"
 PINNED_ALONE = ("pypi", "url", "local")  # sources whose rows are pinned by the sum of a file
 
@@ -52,6 +56,7 @@ class Row:
     canary: tuple[str, ...]
     used_by: tuple[str, ...]
     note: str
+    verified: str
 
     @property
     def artefact(self) -> str:
@@ -108,6 +113,8 @@ def _fault(row: dict[str, str]) -> str:
         return f"source {row['source']} needs archive and sha256 (or the version {UNPINNED!r})"
     if row["source"] == "hub" and not re.fullmatch(rf"[0-9a-f]{{40}}|{UNPINNED}", row["version"]):
         return f"version {row['version']!r} of a hub row is not a commit of 40 hexadecimal digits, nor {UNPINNED!r}"
+    if row["verified"] not in VERIFIED:
+        return f"verified {row['verified']!r} is none of {', '.join(VERIFIED[1:])}, nor empty"
     unsafe = [part for name in (row["name"], row["version"], row["file"]) for part in name.split("/") if part == ".."]
     if unsafe or row["file"].startswith("/") or not row["name"]:
         return "name must be given, and no name, version or file may lead out of its folder"

@@ -79,6 +79,17 @@ _TABLES = (
     ),
     Table(
         "inters",
+        "strategies",
+        "Ranking strategies",
+        "BM25's passages reranked by one model: pointwise (probability of yes), pairwise (bubble sort) and listwise "
+        "(sliding windows), on the same candidates. Broken: windows whose answer did not name every passage.",
+        ("system", "collection", "mode", "depth", "window", "stride", *_SCORE, "tie_share", "dropped", "asked"),
+        ("broken", "prompt_tokens", "completion_tokens", "baseline", "p_value"),
+        group=("collection", "depth", "metric"),
+        wide=("collection", "metric"),
+    ),
+    Table(
+        "inters",
         "loss",
         "Loss of the tuning run",
         "Training and held-out loss by step.",

@@ -25,6 +25,7 @@ from searchtune.llm.engine import Engine, open_engine
 from searchtune.prompts.budget import count_tokens, fit_tokens, load_tokenizer
 from searchtune.prompts.templates import load_templates, render
 from searchtune.reranking.order_faults import RELEASED_DEPTH, apply_order_faults
+from searchtune.reranking.sampling import sample_queries
 from searchtune.reranking.verdicts import Asking, Mode, Verdict, ask, count_verdicts
 from searchtune.stage import Job
 
@@ -113,7 +114,7 @@ def tasks_of(job: Job) -> list[Task]:
     tasks = []
     for folder, run_path in zip(_list(job.inputs["collections"]), _list(job.inputs["runs"]), strict=True):
         collection = Collection.load(folder)
-        chosen = sample_queries(collection, params["n_queries"], params["sample_seed"])
+        chosen = sample_queries(collection, params["n_queries"], params["sample_seed"], "limrank.rerank.n_queries")
         tasks.append(task_of(folder.name, collection, read_run(run_path), chosen, depth, "L8" in params["faults"]))
     if "instructions" in job.inputs:
         folder = job.inputs["instructions"]
@@ -153,17 +154,6 @@ def heldout_candidates(collection: Collection, depth: int, seed: int) -> dict[st
 
 def _list(paths: Path | list[Path]) -> list[Path]:
     return paths if isinstance(paths, list) else [paths]
-
-
-def sample_queries(collection: Collection, n: int | None, seed: int) -> list[str]:
-    """Return ``n`` test queries that have a judgement (None: all), the same for every system, in id order."""
-    usable = sorted(i for i in collection.queries_of("test") if collection.qrels.get(i))
-    if n is not None and len(usable) < n:
-        raise DataError(
-            f"{n} queries were asked for, {collection.manifest.get('id', 'the collection')!r} has "
-            f"{len(usable)} judged test queries; lower limrank.rerank.n_queries"
-        )
-    return usable if n is None else sorted(Random(seed).sample(usable, n))
 
 
 def task_of(

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from searchtune.config.inters_pairs import RANKING, collection_of, sources_of, split_pair
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
+from searchtune.reranking.windows import STRATEGY_FAULTS
 
 
 def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -29,7 +30,8 @@ def used_collections(config: dict[str, Any]) -> list[str]:
 
 def ranked_collections(config: dict[str, Any]) -> list[str]:
     """Return the collections whose BM25 run is reranked."""
-    return sorted(split_pair(pair)[1] for pair in used_pairs(config) if split_pair(pair)[0] == RANKING)
+    pairs = (split_pair(pair) for pair in used_pairs(config))
+    return sorted({name for task, name in pairs if task in RANKING_TASKS})
 
 
 def tasks(config: dict[str, Any]) -> list[str]:
@@ -57,6 +59,7 @@ def examples_args(config: dict[str, Any]) -> dict[str, Any]:
         "shares": shares,
         "split_seed": splits["seed"],
         "seed": splits["seed"],
+        "published_splits": config["inters"]["published_splits"],
         "canary_data": config["canary_data"],
     }
 
@@ -92,6 +95,34 @@ def predict_args(config: dict[str, Any], sets: list[str]) -> dict[str, Any]:
     }
 
 
+def strategy_systems(config: dict[str, Any]) -> list[str]:
+    """Return the models that rerank in every strategy: the untuned one and the full one; none without a set."""
+    return ["base", "full"] if config["inters"]["strategies"]["sets"] else []
+
+
+def strategy_model(config: dict[str, Any], system: str) -> str:
+    """Return the model folder of a reranking system."""
+    return f"<resources>/models/{config['inters']['base']}" if system == "base" else f"<results>/inters/models/{system}"
+
+
+def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
+    """Return the parameters of ``rerank.strategies``."""
+    part = config["inters"]
+    settings = {key: value for key, value in part["strategies"].items() if key != "sets"}
+    return {
+        **settings,
+        "system": "untuned" if system == "base" else "tuned",
+        "tasks": list(part["strategies"]["sets"].values()),
+        "with_description": part["mixture"]["with_description"],
+        "form": config["models"][part["base"]]["form"],
+        "seed": config["seeds"][0],
+        "sample_seed": config["seeds"][0],
+        "shard_size": part["test"]["shard_size"],
+        "faults": [f for f in STRATEGY_FAULTS if config["fidelity"] == "released" or f in config["faults"]],
+        **{key: config["hardware"][key] for key in ("backend", "dtype")},
+    }
+
+
 def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``inters.evaluate``: systems in the order of the predictions files."""
     evaluation = config["evaluation"]
@@ -101,6 +132,7 @@ def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
         "base": config["inters"]["base"],
         "systems": [base, *tuned],
         "volumes": sorted(config["inters"]["volumes"]),
+        "rankings": config["inters"]["rankings"],
         "fidelity": config["fidelity"],
         "faults": config["faults"],
         "k1": config["retrieval"]["k1"],

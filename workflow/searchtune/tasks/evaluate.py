@@ -7,11 +7,13 @@ import numpy as np
 
 from searchtune.collections.beir import Collection
 from searchtune.evaluation.metrics import write_metrics
+from searchtune.evaluation.strategies import STRATEGY_COLUMNS, strategy_rows
 from searchtune.files import read_json, read_jsonl, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 from searchtune.tasks.answers import FAULTS, active_faults
 from searchtune.tasks.inventory import TASKS
+from searchtune.tasks.macro import macro_rows
 from searchtune.tasks.scorers import Faults
 from searchtune.tasks.scoring import (
     Pair,
@@ -103,7 +105,7 @@ class Evaluation:
 
     def systems(self) -> tuple[list[System], list[System]]:
         """Return (systems of the main tables, systems of the volume ablation)."""
-        model, labels = self.params["base"], frozenset(t for t in TASKS if TASKS[t].kind == "label")
+        model = self.params["base"]
         base = self.index_of(False, 0.0)[0]
         main = [
             System(UNTUNED, model, fraction=0.0, runs=[self.scores(base)]),
@@ -112,13 +114,13 @@ class Evaluation:
                 UNTUNED + GENERATED,
                 model,
                 baseline=UNTUNED,
-                runs=[self.scores(base, labels_by="generate", tasks=labels)],
+                runs=[self.scores(base, labels_by="generate", only="label")],
             ),
         ]
         volumes = [main[0], *(self._tuned(volume) for volume in sorted(self.params["volumes"]))]
         full = volumes[-1]
         generated = [
-            self.scores(i, labels_by="generate", tasks=labels) for i in self.index_of(True, max(self.params["volumes"]))
+            self.scores(i, labels_by="generate", only="label") for i in self.index_of(True, max(self.params["volumes"]))
         ]
         main += [
             full,
@@ -196,6 +198,8 @@ class Evaluation:
                         "released": _mean(wrong, pair, metric),
                     }
                     for pair in right.values
+                    # a task's data sets may have other metrics: BoolQ has labels among answers
+                    if metric in right.values[pair]
                 ]
         return rows
 
@@ -209,9 +213,9 @@ def run(job: Job) -> dict[str, Any]:
 
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list). Outputs:
     tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
-    signs, faults) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
+    signs, faults, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
     systems [{name, tuned, fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b,
-    statistics.
+    statistics, rankings {task: {data set: collections}}.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)
@@ -229,6 +233,7 @@ def run(job: Job) -> dict[str, Any]:
         "parse_failures": (FAILURES, failures),
         "signs": (SIGNS, signs),
         "faults": (FAULT, evaluation.fault_rows()),
+        "strategies": (STRATEGY_COLUMNS, strategies(job)),
     }
     for name, (columns, rows) in tables.items():
         write_tsv(job.outputs["tables"] / f"{name}.tsv", columns, rows)
@@ -242,11 +247,20 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
+def strategies(job: Job) -> list[Row]:
+    """Return the rows of strategies.tsv; none where nothing was reranked in several strategies."""
+    given = {key: job.inputs.get(key, []) for key in ("strategy_sets", "runs", "strategies")}
+    collections = {path.name: path for path in given["strategy_sets"]}
+    runs = {path.parent.name: path for path in given["runs"]}
+    return strategy_rows(collections, runs, given["strategies"], job.params["statistics"])
+
+
 def _write_details(
     folder: Path, evaluation: Evaluation, main: list[System], volumes: list[System], stats: Statistics
 ) -> None:
     every = [*main, *(s for s in volumes if s not in main)]
     rows = adjust(metric_rows(main, stats, main_only=False)) + total_rows(main)
+    rows += macro_rows(main, stats, evaluation.params.get("rankings", {}))
     write_metrics(folder / "metrics.json", {"metrics": rows})
     write_tsv(folder / "metrics.tsv", [*IN_DOMAIN, "p_holm"], rows)
     write_tsv(folder / "category_means.tsv", CATEGORY, category_rows(every, stats))

@@ -15,8 +15,9 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])(?<![A-Z]\.)(?<!\b(?:Mr|Dr|St)\.)(?<!\bMr
 class Example:
     """Input fields and target of one task instance; ``article`` is the source document that its split hangs on.
 
-    ``labels`` are the allowed answers of a classification task; ``references`` are further right
-    answers, if there are any; ``meta`` holds what scoring needs (passage ids, grades, ranks).
+    ``split`` is the publisher's (train, dev or test) where the data set has one, else empty. ``labels`` are the
+    allowed answers of a classification task; ``references`` are further right answers, if there are any; ``meta``
+    holds what scoring needs (passage ids, grades, ranks).
     """
 
     id: str
@@ -28,6 +29,7 @@ class Example:
     labels: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
+    split: str = ""
 
 
 def clean(text: str) -> str:

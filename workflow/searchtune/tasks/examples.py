@@ -9,7 +9,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.build import raw_paths, seeded_order
 from searchtune.collections.splits import SPLITS, split_of
 from searchtune.collections.trec import Ranking, read_run
-from searchtune.config.inters_pairs import RANKING, collection_of, sources_of, split_pair
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
 from searchtune.errors import DataError
 from searchtune.files import write_jsonl, write_tsv
 from searchtune.stage import Job
@@ -49,11 +49,15 @@ def spread(examples: Iterable[Example], seed: int) -> list[Example]:
     return [by_id[key] for key in sorted(by_id, key=lambda k: keys[k])]
 
 
-def by_split(examples: Iterable[Example], seed: int, shares: dict[str, float]) -> Splits:
-    """Return examples by the split of their source article, the same for all data sets."""
+def by_split(examples: Iterable[Example], seed: int, shares: dict[str, float], published: bool = False) -> Splits:
+    """Return examples by the split of their source article, the same for all data sets.
+
+    With ``published`` the publisher's split stands where the data set has one.
+    """
     found: Splits = {name: [] for name in SPLITS}
     for example in examples:
-        found[split_of(example.article, seed, shares)].append(example)
+        split = example.split if published and example.split else split_of(example.article, seed, shares)
+        found[split].append(example)
     return found
 
 
@@ -73,7 +77,7 @@ def take(available: Splits, sizes: dict[str, int], seed: int, where: str) -> Spl
 def ranking_examples(
     collection: Collection,
     run: dict[str, Ranking],
-    dataset: str,
+    pair: str,
     settings: dict[str, Any],
     sizes: dict[str, int],
     seed: int,
@@ -83,22 +87,23 @@ def ranking_examples(
     Train and dev have two rows a query (relevant, BM25 negative); test has the query's first
     ``depth`` BM25 passages.
     """
+    task, dataset = split_pair(pair)
     available: Splits = {}
     chosen: Splits = {}
     for split in ("train", "dev"):
         own = {i for query in collection.queries_of(split) for i in collection.qrels[query]}
-        rows = list(reranking.training_pairs(collection, run, dataset, settings["max_words"], split, own, seed))
+        rows = list(reranking.training_pairs(collection, run, dataset, settings["max_words"], split, own, seed, task))
         pairs = [(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
-        heads = take({split: [a for a, _ in pairs]}, {split: sizes[split]}, seed, f"{RANKING}/{dataset}")[split]
+        heads = take({split: [a for a, _ in pairs]}, {split: sizes[split]}, seed, pair)[split]
         partner = {a.id: b for a, b in pairs}
         available[split] = rows
         chosen[split] = [row for head in heads for row in (head, partner[head.id])]
     queries = seeded_order(collection.queries_of("test"), seed)
     if sizes["test"] > len(queries):
-        raise DataError(f"{RANKING}/{dataset}: n_test is {sizes['test']}, but there are {len(queries)} test queries")
+        raise DataError(f"{pair}: n_test is {sizes['test']}, but there are {len(queries)} test queries")
     picked = queries[: sizes["test"]]
     chosen["test"] = list(
-        reranking.candidates(collection, run, dataset, settings["max_words"], picked, settings["depth"])
+        reranking.candidates(collection, run, dataset, settings["max_words"], picked, settings["depth"], task)
     )
     available["test"] = chosen["test"]
     return available, chosen
@@ -176,14 +181,14 @@ class Sources:
         """Return (available, chosen) examples of a pair by split."""
         task, dataset = split_pair(pair)
         name, seed = collection_of(pair), params["seed"]
-        if task == RANKING:
+        if task in RANKING_TASKS:
             run = read_run(self._runs[dataset])
-            return ranking_examples(self.collection(dataset), run, dataset, settings, sizes, seed)
+            return ranking_examples(self.collection(dataset), run, pair, settings, sizes, seed)
         if name:
             found = COLLECTION_NORMALISERS[task](self.collection(name), dataset, settings["max_words"])
         else:
             found = examples_from_files(pair, self._files, settings["max_words"])
-        available = by_split(unique(found, pair), params["split_seed"], params["shares"])
+        available = by_split(unique(found, pair), params["split_seed"], params["shares"], params["published_splits"])
         return available, take(available, sizes, seed, pair)
 
 
@@ -201,7 +206,8 @@ def run(job: Job) -> dict[str, Any]:
     """Write train.jsonl, dev.jsonl, test.jsonl and statistics.tsv to output ``examples`` (a folder).
 
     Inputs: raw (fetched artefacts), collections, runs (BM25). Params: sources {name: raw, canary},
-    pairs {task/dataset: n_train, n_dev, n_test, max_words, depth}, seed, split_seed, shares, canary_data.
+    pairs {task/dataset: n_train, n_dev, n_test, max_words, depth}, seed, split_seed, shares, published_splits,
+    canary_data.
     """
     sources, params = Sources(job), job.params
     rows: dict[str, list[dict]] = defaultdict(list)

@@ -5,7 +5,8 @@ metric that enters the category mean. Query generation is no evaluation task of 
 templates turn reranking data around); it stands here because later steps need its query writer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from searchtune.errors import ConfigError, nearest
 
@@ -64,6 +65,11 @@ _TASKS = (
     TaskSpec(
         "query_reformulation", "query reformulation", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=32
     ),
+    TaskSpec(
+        "query_clarification", "query clarification", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=32
+    ),
+    TaskSpec("query_matching", "query matching", "QU", "label", "accuracy", _LABEL, "majority", max_tokens=4),
+    TaskSpec("query_suggestion", "query suggestion", "QU", "text", "ROUGE-L", _OVERLAP, "copy", "query", max_tokens=16),
     TaskSpec("fact_verification", "fact verification", "DU", "label", "accuracy", _LABEL, "majority", max_tokens=8),
     TaskSpec(
         "summarization",
@@ -113,18 +119,42 @@ _TASKS = (
         copy_sentence=True,
         max_tokens=24,
     ),
-    TaskSpec(
-        "passage_reranking",
-        "passage reranking",
-        "QDU",
-        "ranking",
-        "nDCG@10",
-        ("nDCG@10", "RR@10"),
-        "bm25",
-        max_tokens=4,
+    *(
+        TaskSpec(name, title, "QDU", "ranking", "nDCG@10", ("nDCG@10", "RR@10"), "bm25", max_tokens=4)
+        for name, title in (
+            ("passage_reranking", "passage reranking"),
+            ("argument_retrieval", "argument retrieval"),
+            ("biomedical_retrieval", "bio-medical retrieval"),
+            ("question_answering", "question answering"),
+            ("duplicate_question_retrieval", "duplicate question retrieval"),
+            ("entity_retrieval", "entity retrieval"),
+            ("citation_prediction", "citation prediction"),
+            ("fact_checking", "fact checking"),
+        )
     ),
 )
 TASKS = {task.name: task for task in _TASKS}
+# data sets whose answers have another form than their task's: what differs from the task's entry
+_LIST: dict[str, Any] = {"kind": "list", "main": "F1", "metrics": ("F1", "precision", "recall")}
+_PAIRS: dict[tuple[str, str], dict[str, Any]] = {
+    ("query_reformulation", "codec"): _LIST | {"max_tokens": 112},
+    ("query_clarification", "mimics"): _LIST | {"max_tokens": 48},
+    ("query_clarification", "mimics_duo"): _LIST | {"max_tokens": 48},
+    # an utterance may have several intents: the one predicted must be among them
+    ("query_intent_classification", "mantis"): {"main": "P@1", "metrics": ("P@1",)},
+    ("summarization", "cnn_dm"): {"max_tokens": 112},
+    ("summarization", "wikisum"): {"max_tokens": 160},
+    ("summarization", "multi_news"): {"max_tokens": 256},
+    ("reading_comprehension", "msmarco"): {"max_tokens": 48},
+    # closed book has no passage to copy from
+    ("reading_comprehension", "triviaqa_closed"): {"copied": "question", "copy_sentence": False},
+    ("reading_comprehension", "boolq"): {
+        **{"kind": "label", "main": "accuracy", "metrics": _LABEL, "baseline": "majority"},
+        **{"copied": "", "copy_sentence": False, "max_tokens": 8},
+    },
+    ("reading_comprehension", "webglm_qa"): {"main": "ROUGE-L", "metrics": _OVERLAP, "max_tokens": 256},
+    ("conversational_qa", "quac"): {"max_tokens": 48},
+}
 YES, NO = "yes", "no"
 
 
@@ -133,3 +163,8 @@ def task_of(name: str) -> TaskSpec:
     if name not in TASKS:
         raise ConfigError(f"unknown INTERS task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]
+
+
+def spec_of(task: str, dataset: str) -> TaskSpec:
+    """Return the entry of a task / data set pair: the task's, with what differs for the data set."""
+    return replace(task_of(task), **_PAIRS.get((task, dataset), {}))

@@ -11,7 +11,7 @@ from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.prompts.budget import count_tokens, load_tokenizer
 from searchtune.prompts.chat import END, wrap
 from searchtune.stage import Job
-from searchtune.tasks.inventory import TASKS, task_of
+from searchtune.tasks.inventory import spec_of
 from searchtune.tasks.mixing import interleave, weights_of
 from searchtune.tasks.prompting import Row, TemplateBook, check_rows, completion, compose, demonstrations, pick_template
 
@@ -139,7 +139,7 @@ def held_out(renderer: Renderer, examples: list[Row]) -> list[Row]:
 
 def kinds_of(row: Row, shots: int) -> list[str]:
     """Return how a test example is asked: labels are scored (the paper's way) and, zero-shot, also generated."""
-    kind = TASKS[row["task"]].kind
+    kind = spec_of(row["task"], row["dataset"]).kind
     if kind == "ranking":
         return ["score"]
     if kind == "label":
@@ -152,7 +152,7 @@ def test_prompts(renderer: Renderer, examples: list[Row], shots: int) -> list[Ro
     found = []
     for row in examples:
         prompt, used = renderer.test_prompt(row, shots)
-        max_tokens = renderer.params["max_new_tokens"].get(row["task"], task_of(row["task"]).max_tokens)
+        max_tokens = renderer.params["max_new_tokens"].get(row["task"], spec_of(row["task"], row["dataset"]).max_tokens)
         for kind in kinds_of(row, shots):
             found.append(
                 {

@@ -14,7 +14,7 @@ from searchtune.evaluation.metrics import evaluate
 from searchtune.files import iter_jsonl
 from searchtune.tasks.answers import best_label, normalise_answer, parse_label, parse_numbered
 from searchtune.tasks.example import sentences
-from searchtune.tasks.inventory import TASKS, YES
+from searchtune.tasks.inventory import YES, spec_of
 from searchtune.tasks.scorers import NONE, Faults, corpus_bleu, score_text, weighted_f1
 
 Row = dict[str, Any]
@@ -69,7 +69,7 @@ def by_pair(rows: Iterable[Row]) -> dict[Pair, list[Row]]:
 
 def text_scores(scores: Scores, pair: Pair, rows: list[Row], texts: list[str], faults: Faults) -> None:
     """Add the scores of free and list answers; an empty or unnumbered one is counted as a failure."""
-    spec = TASKS[pair[0]]
+    spec = spec_of(*pair)
     found = [score_text(text, row, spec.metrics, faults) for row, text in zip(rows, texts, strict=True)]
     scores.values[pair] = {
         name: {row["id"]: got[name] for row, got in zip(rows, found, strict=True)} for name in spec.metrics
@@ -86,12 +86,18 @@ def text_scores(scores: Scores, pair: Pair, rows: list[Row], texts: list[str], f
 
 
 def label_scores(scores: Scores, pair: Pair, rows: list[Row], labels: Sequence[str | None]) -> None:
-    """Add accuracy and weighted F1; an answer without a label is wrong and counted as a failure."""
-    right = [row["target"] for row in rows]
-    scores.values[pair] = {
-        "accuracy": {row["id"]: float(label == row["target"]) for row, label in zip(rows, labels, strict=True)}
-    }
-    scores.totals[pair] = {"weighted F1": weighted_f1(labels, right)}
+    """Add accuracy and weighted F1, or P@1 where an example may have several right labels (target and references).
+
+    An answer without a label is wrong and counted as a failure.
+    """
+    if "P@1" in spec_of(*pair).metrics:
+        hits = [label in (row["target"], *row["references"]) for row, label in zip(rows, labels, strict=True)]
+        scores.values[pair] = {"P@1": {row["id"]: float(hit) for row, hit in zip(rows, hits, strict=True)}}
+    else:
+        scores.values[pair] = {
+            "accuracy": {row["id"]: float(label == row["target"]) for row, label in zip(rows, labels, strict=True)}
+        }
+        scores.totals[pair] = {"weighted F1": weighted_f1(labels, [row["target"] for row in rows])}
     scores.count(pair[0], (label is None for label in labels))
 
 
@@ -102,7 +108,7 @@ def ranking_scores(scores: Scores, pair: Pair, rows: list[Row], run: dict[str, S
         before[row["meta"]["group"]].append(row["meta"]["passage_id"])
     ranked = {query: rank_by_score(found, before[query]) for query, found in run.items()}
     judged = {query: qrels.qrels[query] for query in ranked}
-    scores.values[pair] = evaluate(judged, ranked, list(TASKS[pair[0]].metrics))
+    scores.values[pair] = evaluate(judged, ranked, list(spec_of(*pair).metrics))
     scores.totals[pair] = {"tie share": tie_share(run)}
 
 
@@ -125,12 +131,16 @@ def score_set(
     labels_by: str = "score",
     faults: Faults = NONE,
     tasks: frozenset[str] | None = None,
+    only: str | None = None,
 ) -> Scores:
-    """Score one prompt set of one model. ``labels_by``: "score" (log-probability) or "generate" (parsed text)."""
+    """Score one prompt set of one model. ``labels_by``: "score" (log-probability) or "generate" (parsed text).
+
+    ``tasks`` and ``only`` (a kind of answer) leave the other pairs out.
+    """
     scores = Scores()
     for pair, rows in sorted(by_pair(examples).items()):
-        kind = TASKS[pair[0]].kind
-        if tasks is not None and pair[0] not in tasks:
+        kind = spec_of(*pair).kind
+        if (tasks is not None and pair[0] not in tasks) or only not in (None, kind):
             continue
         how = {"ranking": "score", "label": labels_by}.get(kind, "generate")
         records = [answers[f"{row['id']}#{how}"] for row in rows]
@@ -152,7 +162,7 @@ def score_set(
 
 def copied(row: Row) -> str:
     """Return the copy baseline's answer: the input itself, or the first sentence of it."""
-    spec = TASKS[row["task"]]
+    spec = spec_of(row["task"], row["dataset"])
     text = row["fields"][spec.copied]
     if spec.copy_sentence:
         start, end = sentences(text)[0]
@@ -173,7 +183,7 @@ def baseline_scores(
     found = {name: Scores() for name in ("copy", "majority", "bm25")}
     seen = by_pair(known)
     for pair, rows in sorted(by_pair(examples).items()):
-        kind = TASKS[pair[0]].baseline
+        kind = spec_of(*pair).baseline
         if kind == "copy":
             text_scores(found[kind], pair, rows, [copied(row) for row in rows], faults)
         elif kind == "majority":

@@ -9,7 +9,7 @@ import numpy as np
 
 from searchtune.errors import DataError
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval
-from searchtune.tasks.inventory import CATEGORIES, TASKS
+from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
 from searchtune.tasks.scoring import Pair, Scores, Values
 
 UNTUNED, FEW_SHOT, TUNED = "untuned zero-shot", "untuned few-shot", "tuned"
@@ -86,6 +86,13 @@ class Statistics:
         first, second = (list(np.mean(rows, axis=0)) for rows in (table, other))
         return paired_test(first, second, self.seed, self.permutations)
 
+    def within(self, tables: list[np.ndarray]) -> tuple[float, float, float]:
+        """Return (value, low, high) of the unweighted mean of several means; examples are resampled within each."""
+        rng = np.random.default_rng(self.seed)
+        drawn = np.mean([t[rng.integers(0, len(t), (self.samples, len(t)))].mean(axis=1) for t in tables], axis=0)
+        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return float(np.mean([t.mean() for t in tables])), float(low), float(high)
+
     def row(self, table: list[list[float]]) -> dict[str, Any]:
         """Return value, ci_low, ci_high and n of a table of values (seeds by examples)."""
         low, high = self.interval(table)
@@ -105,7 +112,7 @@ def metric_rows(systems: list[System], stats: Statistics, main_only: bool) -> li
     for system in systems:
         for pair in system.pairs():
             for metric in system.runs[0].values[pair]:
-                if main_only and metric != TASKS[pair[0]].main:
+                if main_only and metric != spec_of(*pair).main:
                     continue
                 table = system.matrix([(pair, metric)])
                 p = stats.test(table, by_name[system.baseline].matrix([(pair, metric)])) if system.baseline else None
@@ -144,11 +151,11 @@ def total_rows(systems: list[System]) -> list[dict[str, Any]]:
 
 def adjust(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows with ``p_holm``: Holm's correction over all tests of the main metrics."""
-    main = {spec.title: spec.main for spec in TASKS.values()}
+    names = {spec.title: name for name, spec in TASKS.items()}
     tested = {
         i: row["p_value"]
         for i, row in enumerate(rows)
-        if row.get("p_value") is not None and row["metric"] == main[row["task"]]
+        if row.get("p_value") is not None and row["metric"] == spec_of(names[row["task"]], row["dataset"]).main
     }
     adjusted = holm(tested)
     return [row | {"p_holm": adjusted.get(i)} for i, row in enumerate(rows)]
@@ -158,7 +165,7 @@ def task_keys(system: System) -> dict[str, list[tuple[Pair, str]]]:
     """Return task -> its (pair, main metric) keys: a task's value is the mean over all examples of its data sets."""
     found: dict[str, list[tuple[Pair, str]]] = {}
     for pair in system.pairs():
-        found.setdefault(pair[0], []).append((pair, TASKS[pair[0]].main))
+        found.setdefault(pair[0], []).append((pair, spec_of(*pair).main))
     return found
 
 
@@ -188,13 +195,11 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
     for system in systems:
         for category, title in CATEGORIES.items():
             keys = [k for task, k in task_keys(system).items() if TASKS[task].category == category]
-            # the mean over fewer tasks would be of other data
-            if not keys or len(keys) < sum(TASKS[task].category == category for task in whole):
+            # the mean over fewer data sets would be of other data
+            if not keys or sum(map(len, keys)) < sum(len(k) for t, k in whole.items() if TASKS[t].category == category):
                 continue
             tables = [np.mean(system.matrix(k), axis=0) for k in keys]
-            rng = np.random.default_rng(stats.seed)
-            drawn = np.mean([t[rng.integers(0, len(t), (stats.samples, len(t)))].mean(axis=1) for t in tables], axis=0)
-            low, high = np.quantile(drawn, [(1 - stats.level) / 2, (1 + stats.level) / 2])
+            value, low, high = stats.within(tables)
             rows.append(
                 {
                     "system": system.name,
@@ -202,9 +207,9 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
                     "tuned": system.tuned,
                     "category": title,
                     "metric": "category_mean_x100",
-                    "value": 100 * float(np.mean([t.mean() for t in tables])),
-                    "ci_low": 100 * float(low),
-                    "ci_high": 100 * float(high),
+                    "value": 100 * value,
+                    "ci_low": 100 * low,
+                    "ci_high": 100 * high,
                     "n_tasks": len(keys),
                     "n": sum(map(len, tables)),
                 }
