@@ -47,6 +47,8 @@ rule inters_render:
         templates=expand(
             "workflow/prompts/inters/{task}.yaml", task=inters.tasks(config)
         ),
+        # the released templates, where they are chosen
+        **inters.released_input(config),
     output:
         train="<results>/inters/instructions/train.jsonl",
         dev="<results>/inters/instructions/dev.jsonl",

@@ -9,7 +9,7 @@ from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
 from searchtune.tasks import answers
-from searchtune.tasks.arguments import variants
+from searchtune.tasks.arguments import check_released, released_artefact, variants
 
 
 def raw_paths(data: Any) -> Iterator[str]:
@@ -118,5 +118,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     check_ids(config, layers)
     check_faults(config, layers)
     check_leakage(config)
-    config["plan"] = {"artefacts": sorted({artefact_of(path) for path in raw_paths(config)})}
+    check_released(config, root)
+    artefacts = {artefact_of(path) for path in raw_paths(config)} | ({released_artefact(config)} - {None})
+    config["plan"] = {"artefacts": sorted(artefacts)}
     return config

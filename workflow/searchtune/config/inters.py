@@ -52,7 +52,19 @@ class Mixture(Section):
     few_shot_share: Share = Field(0.1, description=f"share of instructions with demonstrations ({OURS})")
     max_shots: int = Field(1, ge=1, description=f"demonstrations of such an instruction at most (count; {OURS})")
     max_tokens: int = Field(512, ge=32, description="length filter, prompt and answer (tokens; INTERS: probably 2,048)")
-    with_description: bool = Field(True, description="put the task description before every prompt (released code)")
+    n_templates: int | None = Field(
+        None, ge=1, description="tune on the first so many templates of each set alone; empty = all (count)"
+    )
+    with_description: bool = Field(
+        True, description="put the task description before every prompt, in tuning and test (released code)"
+    )
+    bare: bool = Field(False, description="no templates: a prompt is its field values, one a line, in tuning and test")
+
+    @model_validator(mode="after")
+    def _bare_has_no_templates(self) -> "Mixture":
+        if self.bare and self.n_templates is not None:
+            raise ValueError("bare prompts use no templates: set either bare or n_templates")
+        return self
 
 
 class Lora(Section):
@@ -142,6 +154,11 @@ class Inters(Section):
         False,
         description="split data sets as their publishers do; false = by source article across all data sets, so that "
         "none of an article's questions trains what another one tests (rules of evidence, 2)",
+    )
+    templates: Literal["own", "released"] = Field(
+        "own",
+        description="wordings of the prompts: ours, or the released ones where they fit a data set's fields and labels "
+        "(ours elsewhere; the log says which); the released file is given by hand",
     )
     mixture: Mixture = Mixture()
     train: Train = Train()

@@ -8,12 +8,17 @@ A file looks like this::
         description: optional text that all templates of the set share
         fields: [passage, query]      # every placeholder that a template may use
         required: [passage]           # placeholders that every prompt must use (optional)
+        labels: [yes, no]             # the answers of a classification task (optional)
         templates:
           - {id: ask, prompt: "Write a question about: {passage}", completion: "{query}"}
     constants: {...}                  # optional: anything else, such as worked examples
 
 A placeholder is a name of lower-case letters, digits and underscores in single braces. Any other brace is
 ordinary text, in templates as in the data.
+
+A template whose id begins with ``reversed_`` asks for the input and shows the answer (INTERS has two of them in each
+set of query description, query expansion and summarization): ``required`` then binds its completion, and its prompt
+must use ``{target}``.
 """
 
 import re
@@ -27,19 +32,29 @@ from searchtune.files import read_text
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 FILE_KEYS = ("about", "sets", "constants")
-SET_KEYS = ("description", "fields", "required", "templates")
+SET_KEYS = ("description", "fields", "required", "labels", "templates")
 TEMPLATE_KEYS = ("id", "prompt", "completion", "cue", "note")
+REVERSED, TARGET = "reversed_", "target"
 
 
 @dataclass(frozen=True)
 class Template:
-    """One wording: ``prompt`` and ``completion`` hold placeholders; ``cue`` closes a demonstration."""
+    """One wording: ``prompt`` and ``completion`` hold placeholders; ``cue`` closes a demonstration.
+
+    ``shown`` is the prompt inside demonstrations where that is another wording (some released templates).
+    """
 
     id: str
     prompt: str
     completion: str = ""
     cue: str = ""
     note: str = ""
+    shown: str = ""
+
+    @property
+    def is_reversed(self) -> bool:
+        """Say whether the prompt shows the answer and asks for the input."""
+        return self.id.startswith(REVERSED)
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,7 @@ class TemplateSet:
     templates: tuple[Template, ...]
     description: str = ""
     required: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     def __getitem__(self, template_id: str) -> Template:
         """Return the template of that id; raise DataError with the nearest id."""
@@ -149,12 +165,20 @@ def _template_faults(item: TemplateSet, template: Template) -> list[str]:
     for key in placeholders(_texts(item, template)):
         if key not in item.fields:
             faults.append(f"{where}: unknown placeholder {{{key}}}{nearest(key, item.fields)}")
+    if template.is_reversed:
+        return faults + _reversed_faults(item, template, where)
     missing = [key for key in item.required if key not in placeholders(template.prompt)]
     return faults + [f"{where}: the prompt lacks the required placeholder {{{key}}}" for key in missing]
 
 
+def _reversed_faults(item: TemplateSet, template: Template, where: str) -> list[str]:
+    faults = [] if TARGET in placeholders(template.prompt) else [f"{where}: a reversed prompt must show {{{TARGET}}}"]
+    missing = [key for key in item.required if key not in placeholders(template.completion)]
+    return faults + [f"{where}: the reversed completion lacks the required placeholder {{{key}}}" for key in missing]
+
+
 def _texts(item: TemplateSet, template: Template) -> str:
-    return f"{item.description} {template.prompt} {template.completion} {template.cue}"
+    return f"{item.description} {template.prompt} {template.completion} {template.cue} {template.shown}"
 
 
 def _repeats(name: str, what: str, values: list[str]) -> list[str]:
@@ -179,7 +203,7 @@ def _shape_faults(raw: Any) -> list[str]:
         faults += _unknown(name, value, SET_KEYS)
         if faults:
             continue
-        for key in ("fields", "templates"):
+        for key in ("fields", "templates", *({"labels"} & set(value))):
             if not isinstance(value.get(key), list):
                 faults.append(f"{name}: key {key!r} must be a list")
         for number, template in enumerate(value.get("templates") or [], 1):
@@ -196,5 +220,10 @@ def _shape_faults(raw: Any) -> list[str]:
 def _template_set(name: str, value: dict) -> TemplateSet:
     templates = tuple(Template(**{key: str(text) for key, text in item.items()}) for item in value["templates"])
     return TemplateSet(
-        name, tuple(value["fields"]), templates, str(value.get("description", "")), tuple(value.get("required", ()))
+        name,
+        tuple(value["fields"]),
+        templates,
+        str(value.get("description", "")),
+        tuple(value.get("required", ())),
+        tuple(map(str, value.get("labels", ()))),
     )

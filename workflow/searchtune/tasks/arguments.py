@@ -1,9 +1,15 @@
 """Arguments of the INTERS steps, out of the validated configuration; imported by the rules."""
 
+from pathlib import Path
 from typing import Any
 
 from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
+from searchtune.errors import ConfigError
+from searchtune.registry.table import ROOT, UNPINNED, load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
+
+RELEASED_ROW = "inters_templates"  # id in config/datasets.tsv
+RELEASED_TABLE = "workflow/prompts/inters_released.yaml"
 
 
 def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -37,6 +43,35 @@ def ranked_collections(config: dict[str, Any]) -> list[str]:
 def tasks(config: dict[str, Any]) -> list[str]:
     """Return the tasks of the used pairs: one template file each."""
     return sorted({split_pair(pair)[0] for pair in used_pairs(config)})
+
+
+def released_artefact(config: dict[str, Any]) -> str | None:
+    """Return the folder below resources/raw that holds the released template file; None where ours are used."""
+    return load_registry().get(RELEASED_ROW).artefact if config["inters"]["templates"] == "released" else None
+
+
+def check_released(config: dict[str, Any], root: Path = ROOT) -> None:
+    """Raise ConfigError, which says what to put where, if the released templates are asked for and not there.
+
+    A row that was pinned (version and sha256) is fetched like any other, so then nothing is asked of the user.
+    """
+    artefact = released_artefact(config)
+    if not artefact:
+        return
+    row = load_registry().get(RELEASED_ROW)
+    path = root / "resources" / "raw" / row.path
+    if row.version == UNPINNED and not path.is_file():
+        raise ConfigError(
+            f"inters.templates is 'released', but resources/raw/{row.path} is not there. Download {row.archive} "
+            f"(licence: {row.licence}) and put it into resources/raw/{artefact}/ as {row.file}, or set "
+            "inters.templates: own"
+        )
+
+
+def released_input(config: dict[str, Any]) -> dict[str, str]:
+    """Return the named inputs of inters.render for the released templates: folder and table; empty for ours."""
+    artefact = released_artefact(config)
+    return {"released": f"<resources>/raw/{artefact}", "released_table": RELEASED_TABLE} if artefact else {}
 
 
 def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

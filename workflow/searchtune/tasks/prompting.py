@@ -2,15 +2,14 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from searchtune.errors import ConfigError, DataError, nearest
-from searchtune.prompts.templates import Template, TemplateFile, TemplateSet, load_templates, render
+from searchtune.prompts.templates import TARGET, Template, TemplateFile, TemplateSet, load_templates, render
 
 Row = dict[str, Any]
-TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,36 @@ def pick_template(templates: TemplateSet, *key: Any, use: int = 0) -> Template:
     return order[use % len(order)]
 
 
+def first_templates(templates: TemplateSet, n: int | None) -> TemplateSet:
+    """Return the set with its first ``n`` templates; all of them for None (ablation of template diversity)."""
+    return replace(templates, templates=templates.templates[:n])
+
+
+def forward_templates(templates: TemplateSet) -> TemplateSet:
+    """Return the set without reversed templates: those that ask for the target, as a test has to."""
+    kept = tuple(template for template in templates.templates if not template.is_reversed)
+    if not kept:
+        raise ConfigError(f"template set {templates.name!r} has reversed templates only; none can test")
+    return replace(templates, templates=kept)
+
+
+def bare_templates(templates: TemplateSet) -> TemplateSet:
+    """Return a set whose one prompt is the field values, one a line, and nothing else (ablation of instructions)."""
+    fields = [name for name in templates.fields if name != TARGET]
+    lines = "\n".join(f"{{{name}}}" for name in fields)
+    template = Template("bare", lines, f"{{{TARGET}}}", "\n")
+    return TemplateSet(templates.name, (*fields, TARGET), (template,), labels=templates.labels)
+
+
+def _shown(template: Template) -> str:
+    """Return the wording of a template where demonstrations stand: with the cue that closes it."""
+    return (template.shown or template.prompt) + template.cue
+
+
 def demonstration(template: Template, row: Row, where: str) -> str:
     """Return a solved instance: the filled template, its closing cue and the target."""
     fields = row["fields"] | {TARGET: row["target"]}
-    return render(template.prompt, fields, where) + template.cue + render(template.completion, fields, where)
+    return render(_shown(template) + template.completion, fields, where)
 
 
 def compose(
@@ -57,13 +82,14 @@ def compose(
     """Return the prompt of an example, in the form of INTERS: description, demonstrations, instance.
 
     With demonstrations the instance ends with the same cue as they do. Raises DataError where a
-    template asks for a field that the example lacks.
+    template asks for a field that the example lacks, or shows the target without being a reversed one.
     """
     where = f"{templates.name}/{template.id}"
-    instance = render(template.prompt, row["fields"], where)
+    fields = row["fields"] | ({TARGET: row["target"]} if template.is_reversed else {})
+    instance = render(_shown(template).rstrip() if demos else template.prompt, fields, where)
     parts = [templates.description] if with_description and templates.description else []
     parts += [demonstration(template, demo, where) for demo in demos]
-    return "\n\n".join([*parts, (instance + template.cue).rstrip() if demos else instance])
+    return "\n\n".join([*parts, instance])
 
 
 def completion(template: Template, row: Row) -> str:

@@ -13,10 +13,24 @@ from searchtune.prompts.chat import END, wrap
 from searchtune.stage import Job
 from searchtune.tasks.inventory import spec_of
 from searchtune.tasks.mixing import interleave, weights_of
-from searchtune.tasks.prompting import Row, TemplateBook, check_rows, completion, compose, demonstrations, pick_template
+from searchtune.tasks.prompting import (
+    Row,
+    TemplateBook,
+    bare_templates,
+    check_rows,
+    completion,
+    compose,
+    demonstrations,
+    first_templates,
+    forward_templates,
+    pick_template,
+)
+from searchtune.tasks.released_templates import FILE_NAME, load_released, load_table, overlay
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from searchtune.prompts.templates import TemplateSet
 
 STATISTICS_COLUMNS = [
     "set",
@@ -60,9 +74,19 @@ class Renderer:
             count_tokens(self.tokenizer, answer + END[form]) if answer else 0
         )
 
+    def templates_of(self, row: Row, test: bool = False) -> "TemplateSet":
+        """Return the templates that may render a row: a tuning row in the first ``n_templates`` of its set, a test
+        row in all that ask for its target, whatever was tuned on, so that variants are tested alike. ``bare`` holds
+        for both, as ``with_description`` does: a model is asked in the form that it was tuned in.
+        """
+        templates = self.book.set_of(row)
+        if self.params["bare"]:
+            return bare_templates(templates)
+        return forward_templates(templates) if test else first_templates(templates, self.params["n_templates"])
+
     def instruction(self, row: Row, use: int) -> Row:
         """Return the instruction of an example's ``use``-th rendering: zero-shot, or few-shot for a share of them."""
-        templates = self.book.set_of(row)
+        templates = self.templates_of(row)
         key = (self.params["seed"], row["id"])
         template = pick_template(templates, *key, use=use)
         rng = random.Random("\x1f".join(map(str, ("shots", *key, use))))
@@ -99,7 +123,7 @@ class Renderer:
         Demonstrations that do not fit are left out, the last first; DataError if the bare prompt does not fit.
         """
         key = (self.params["test_seed"], row["meta"].get("group") or row["id"])
-        templates = self.book.set_of(row)
+        templates = self.templates_of(row, test=True)
         template = pick_template(templates, *key)
         limit = self.params["max_prompt_tokens"]
         demos = demonstrations(self.pools.get(pair_of(row), []), row, shots, *key) if shots else []
@@ -202,12 +226,26 @@ def overlong(renderer: Renderer, examples: list[Row]) -> dict[str, int]:
     }
 
 
+def load_book(job: Job) -> TemplateBook:
+    """Return our templates; under the released ones where the job has the input ``released`` (a folder)."""
+    book = TemplateBook.load(job.inputs["templates"])
+    if "released" not in job.inputs:
+        return book
+    table = load_table(job.inputs["released_table"])
+    files, report = overlay(book.files, load_released(job.inputs["released"] / FILE_NAME, table))
+    for row in report:
+        text = f"; left out: {row['reason']}" if row["reason"] else ""
+        job.log(f"released templates of {row['task']}/{row['set']}: {row['used']} of {row['templates']} used{text}")
+    return TemplateBook(files)
+
+
 def run(job: Job) -> dict[str, Any]:
     """Write train and dev instructions, test prompts (zero_shot.jsonl, few_shot.jsonl) and statistics.
 
-    Inputs: examples (folder), tokenizer (model folder), templates (YAML files). Outputs: train, dev,
-    prompts (folder), statistics. Params: form, seed, test_seed, cap, weights, uses, total_tokens, max_tokens,
-    few_shot_share, max_shots, n_shots, max_prompt_tokens, max_new_tokens, with_description.
+    Inputs: examples (folder), tokenizer (model folder), templates (YAML files); optional: released (folder with the
+    released template file) and released_table (its mapping). Outputs: train, dev, prompts (folder), statistics.
+    Params: form, seed, test_seed, cap, weights, uses, total_tokens, max_tokens, few_shot_share, max_shots, n_shots,
+    max_prompt_tokens, max_new_tokens, n_templates, with_description, bare.
     """
     folder = job.inputs["examples"]
     splits = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("train", "dev", "test")}
@@ -215,9 +253,7 @@ def run(job: Job) -> dict[str, Any]:
         check_rows(rows, folder / f"{name}.jsonl")
     # a task that must not train (canary_data: evaluate_only) still shows demonstrations, from dev
     pools = grouped(splits["dev"]) | grouped(splits["train"])
-    renderer = Renderer(
-        TemplateBook.load(job.inputs["templates"]), load_tokenizer(job.inputs["tokenizer"]), job.params, pools
-    )
+    renderer = Renderer(load_book(job), load_tokenizer(job.inputs["tokenizer"]), job.params, pools)
     train, dev = mixture(renderer, splits["train"], job.params), held_out(renderer, splits["dev"])
     if not train:
         raise DataError("inters.render: the mixture is empty; raise total_tokens, max_tokens or n_train of the pairs")
@@ -242,4 +278,5 @@ def run(job: Job) -> dict[str, Any]:
         "few_shot_prompts": len(prompts["few_shot"]),
         "few_shot_demonstrations": sum(row["shots"] for row in prompts["few_shot"]),
         "trained_on": sorted({row["dataset"] for row in train}),
+        "templates": len({row["template"] for row in train}),
     }
