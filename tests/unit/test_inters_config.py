@@ -11,6 +11,7 @@ from searchtune.llm.engine import Completion, Scored
 from searchtune.stage import Job
 from searchtune.tasks import arguments, predict
 from searchtune.tasks.inventory import TASKS
+from searchtune.tasks.variants import check_ablations
 from searchtune.tasks.pairs import COLLECTION_NORMALISERS, FILE_NORMALISERS
 
 
@@ -64,19 +65,94 @@ def test_wrong_section_is_refused(change, message):
 
 def test_arguments_hold_what_is_used_alone():
     found = config(volumes=[1.0, 0.05, 0.25])
-    assert arguments.variants(found) == {
-        "vol5": {"fraction": 0.05, "seed": 13},
-        "vol5-s14": {"fraction": 0.05, "seed": 14},
-        "vol25": {"fraction": 0.25, "seed": 13},
-        "vol25-s14": {"fraction": 0.25, "seed": 14},
-        "full": {"fraction": 1.0, "seed": 13},
-        "full-s14": {"fraction": 1.0, "seed": 14},
+    named = {name: (v["mixture"], v["fraction"], v["seed"]) for name, v in arguments.variants(found).items()}
+    assert named == {
+        "vol5": ("full", 0.05, 13),
+        "vol5-s14": ("full", 0.05, 14),
+        "vol25": ("full", 0.25, 13),
+        "vol25-s14": ("full", 0.25, 14),
+        "full": ("full", 1.0, 13),
+        "full-s14": ("full", 1.0, 14),
     }
     assert arguments.raw_artefacts(found) == ["pyserini"], "a pair without examples must not be fetched"
     assert arguments.used_collections(found) == arguments.ranked_collections(found) == ["squad"]
     assert arguments.tasks(found) == ["passage_reranking", "query_expansion"]
-    trained = arguments.train_args(found, "vol5-s14")
+    trained = arguments.train_args(found, arguments.variants(found)["vol5-s14"])
     assert (trained["fraction"], trained["seed"], trained["form"]) == (0.05, 14, "chatml")
+
+
+ABLATIONS = {
+    "no_description": {"with_description": False},
+    "templates_1": {"n_templates": 1},
+    "theirs": {"templates": "released"},
+    "without_qdu": {"kind": "task_variety", "leave_out": ["QDU"]},
+    "without_gov2": {"kind": "task_variety", "leave_out": ["query_expansion/gov2"]},
+}
+
+
+def ablated(**inters):
+    found = config(ablations=ABLATIONS, run_ablations=["all"], **inters)
+    found["models"]["other"] = {"form": "plain"}
+    found["inters"]["pairs"]["passage_reranking/squad"]["n_train"] = 2
+    return found | {"seeds": [13]}
+
+
+def test_every_ablation_is_a_mixture_and_a_model():
+    found = ablated(bases=["other"])
+    assert list(arguments.variants(found)) == [
+        *("vol25", "full", "no_description", "templates_1", "without_qdu", "without_gov2", "full.other"),
+    ]
+    assert list(arguments.mixtures(found)) == [
+        *("full", "no_description", "templates_1", "without_qdu", "without_gov2", "full.other"),
+    ]
+    crossed = arguments.variants(ablated(bases=["other"], cross_bases=True))
+    assert crossed["templates_1.other"]["base"] == "other" and "vol25.other" not in crossed
+    assert arguments.untuned(found) == {"base": "smollm2-135m-instruct", "base.other": "other"}
+
+
+def test_an_ablation_changes_what_it_names_and_nothing_else():
+    found = ablated()
+    full, one = (arguments.render_args(found, name) for name in ("full", "templates_1"))
+    assert {key for key in full if full[key] != one[key]} == {"n_templates", "uses"}
+    assert one["n_templates"] == 1 and one["uses"] == 10 * full["uses"] and full["leave_out"] == []
+    assert arguments.render_args(found, "without_qdu")["leave_out"] == ["passage_reranking/squad"]
+    assert arguments.render_args(found, "without_gov2")["leave_out"] == ["query_expansion/gov2"]
+    sets = {name: arguments.prompt_sets(found, spec) for name, spec in arguments.variants(found).items()}
+    assert sets["templates_1"] == ["zero_shot"] and sets["no_description"] == ["zero_shot", "own"]
+
+
+def test_released_wordings_are_asked_for_where_they_are_named_alone():
+    found = ablated()
+    assert arguments.released_artefact(found) is None and "theirs" not in arguments.mixtures(found)
+    found["inters"]["run_ablations"] = ["theirs"]
+    assert arguments.released_artefact(found) and "released" in arguments.released_input(found, "theirs")
+    assert arguments.released_input(found, "full") == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run_ablations": ["no_descripton"]}, "not in ablations; did you mean 'no_description'"),
+        ({"ablations": {"x": {}}}, "it changes nothing"),
+        ({"ablations": {"x": {"leave_out": ["query_expnsion"]}}}, "no category, task or task/dataset pair; did you"),
+        ({"ablations": {"full": {"n_templates": 1}}}, "a name has small letters"),
+        ({"ablations": {"x": {"bare": True, "n_templates": 1}}}, "set either bare or n_templates"),
+    ],
+)
+def test_wrong_ablations_are_refused(change, message):
+    with pytest.raises(ValidationError, match=message):
+        config(**({"ablations": ABLATIONS} | change))
+
+
+def test_an_ablation_of_nothing_or_of_everything_is_refused():
+    check_ablations(ablated())
+    found = ablated()
+    found["inters"]["ablations"]["without_qdu"]["leave_out"] = ["conversational_qa"]
+    with pytest.raises(ConfigError, match="of which nothing trains at this scale"):
+        check_ablations(found)
+    found["inters"]["ablations"]["without_qdu"]["leave_out"] = ["QU", "QDU"]
+    with pytest.raises(ConfigError, match="leaves out all of the training data"):
+        check_ablations(found)
 
 
 def test_ranking_tasks_share_a_collection_and_its_run():

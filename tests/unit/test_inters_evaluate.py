@@ -1,14 +1,18 @@
 """``inters.evaluate`` on answers written by hand: scores, baselines, tests, round trip, signs, faults."""
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.errors import DataError
 from searchtune.files import read_tsv, write_json, write_jsonl
 from searchtune.stage import Job
-from searchtune.tasks.evaluate import run
+from searchtune.tasks.ablation_tables import weighted
+from searchtune.tasks.evaluate import Evaluation, run
 from searchtune.tasks.scoring import copied, majority, yes_run
 from searchtune.tasks.tabulate import fall_of, loss_rows
+from searchtune.tasks.verdicts import verdict
 
 LABELS = ["supported", "refuted", "not enough information"]
 TOPICS = ["moss", "fern", "heron", "otter"]
@@ -73,7 +77,7 @@ def examples():
 
 def answer(row, good, how):
     """Return a call record: right if ``good``, else wrong."""
-    record = {"id": f"zero_shot/{row['id']}#{how}", "text": None, "scores": None}
+    record = {"id": f"zero_shot/{row['id']}#{how}", "text": None, "scores": None, "n_completion": 3}
     if how == "generate":
         return record | {"text": row["target"] if good else "listen"}
     best = row["target"] if good else next(x for x in row["labels"] if x != row["target"])
@@ -87,8 +91,16 @@ def answers(good):
     return [answer(row, good, kind) for row in examples() for kind in how.get(row["task"], ("generate",))]
 
 
+def forgetful(task):
+    """Answers of a model that knows every task but one."""
+    good, bad = ({r["id"]: r for r in answers(known)} for known in (True, False))
+    return [bad[key] if f"{task}" in key else record for key, record in good.items()]
+
+
 def prompts():
-    return [{"id": record["id"].split("/", 1)[1]} for record in answers(True)]
+    """One prompt an answer; every second one is longer than the released code allows."""
+    ids = [record["id"].split("/", 1)[1] for record in answers(True)]
+    return [{"id": i, "kind": i.rpartition("#")[2], "n_tokens": 1000 + 1000 * (n % 2)} for n, i in enumerate(ids)]
 
 
 @pytest.fixture
@@ -105,15 +117,20 @@ def job(tmp_path):
     write_jsonl(tmp_path / "base.jsonl", base + shown)
     write_jsonl(tmp_path / "full.jsonl", answers(True))
     write_jsonl(tmp_path / "vol25.jsonl", base)
-    for name, tokens, last in (("full", 4000, 1.5), ("vol25", 1000, 1.9)):
+    write_jsonl(tmp_path / "no_expansion.jsonl", forgetful("query_expansion"))
+    for name, tokens, last in (("full", 4000, 1.5), ("vol25", 1000, 1.9), ("no_expansion", 4000, 1.6)):
         write_json(
             tmp_path / f"models/{name}/training.json",
             {
                 "tokens": tokens,
+                "steps": 10,
+                "examples": 40,
                 "loss_curve": [{"step": 10, "tokens": tokens, "loss": 1.7, "lr": 0.1}],
                 "dev_loss": [{"step": 0, "loss": 2.0}, {"step": 5, "loss": 1.8}, {"step": 10, "loss": last}],
             },
         )
+    for name in ("full", "vol25", "no_expansion"):
+        Tokenizer(WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")).save(str(tmp_path / f"models/{name}/tokenizer.json"))
     queries = {f"q{n}": Query(f"where is {w}", metadata={"split": "test", "article": w}) for n, w in enumerate(TOPICS)}
     Collection(
         {f"p{n}": Passage("", f"{w} grows. It is {w}.") for n, w in enumerate(TOPICS)},
@@ -124,11 +141,39 @@ def job(tmp_path):
         {"name": "base", "tuned": False, "fraction": 0.0, "seed": None, "sets": ["zero_shot", "few_shot"]},
         {"name": "vol25", "tuned": True, "fraction": 0.25, "seed": 13, "sets": ["zero_shot"]},
         {"name": "full", "tuned": True, "fraction": 1.0, "seed": 13, "sets": ["zero_shot"]},
+        {"name": "no_expansion", "tuned": True, "fraction": 1.0, "seed": 13, "sets": ["zero_shot"]},
     ]
+    designs = {"no_expansion": "no_expansion"}
+    systems = [s | {"base": "tiny", "design": designs.get(s["name"], "full")} for s in systems]
+    (tmp_path / "claims.tsv").write_text(
+        "paper\titem\tclaim\tours\tagainst\tscope\tdirection\ttrust\n"
+        "inters\tin_domain\ttuning helps\ttuned\tuntuned\tall\tup\tabstract\n"
+        "inters\tunseen\ttuning helps elsewhere\tleft out\tuntuned\tleft out\tup\tabstract\n"
+        "inters\tdescription\tdescriptions help\tfull\tno_description\tall\tup\tsummary\n"
+    )
+    (tmp_path / "examples/statistics.tsv").write_text(
+        "task\tdataset\tsplit\texamples\nquery_expansion\tgov2\ttest\t4\n"
+    )
+    (tmp_path / "mixture.tsv").write_text(
+        "set\ttask\tdataset\trows\ttokens\ntrain\tquery_expansion\tgov2\t7\t90\n"
+    )
+    (tmp_path / "published.tsv").write_text(
+        "paper\titem\tsetting\tsystem\tdataset\tmetric\tvalue\ttrust\tnote\n"
+        "inters\tfigure_in_domain\tbase\tbig\tquery_understanding\tcategory_mean_x100\t10\tbar chart\t\n"
+        "inters\tfigure_in_domain\ttuned\tbig\tquery_understanding\tcategory_mean_x100\t4\tbar chart\t\n"
+    )
     params = {
         "base": "tiny",
         "systems": systems,
         "volumes": [0.25, 1.0],
+        "rankings": {"passage_reranking": {"squad": ["squad"]}},
+        "ablations": {
+            "no_expansion": {"kind": "task_variety", "label": "without expansion", "leave_out": ["query_expansion"]}
+        },
+        "data": [
+            {"pair": pair, "verified": "schema", "licence": "free", "status": "used"}
+            for pair in ("query_expansion/gov2", "query_suggestion/aol")
+        ],
         "fidelity": "corrected",
         "faults": [],
         "k1": 0.9,
@@ -138,9 +183,12 @@ def job(tmp_path):
     inputs = {
         "examples": tmp_path / "examples",
         "prompts": tmp_path / "prompts",
-        "predictions": [tmp_path / f"{n}.jsonl" for n in ("base", "vol25", "full")],
-        "models": [tmp_path / f"models/{n}" for n in ("vol25", "full")],
+        "predictions": [tmp_path / f"{n}.jsonl" for n in ("base", "vol25", "full", "no_expansion")],
+        "models": [tmp_path / f"models/{n}" for n in ("vol25", "full", "no_expansion")],
         "collections": [tmp_path / "squad"],
+        "claims": tmp_path / "claims.tsv",
+        "published": tmp_path / "published.tsv",
+        "statistics": tmp_path / "mixture.tsv",
     }
     return Job("inters.evaluate", inputs, {"tables": tmp_path / "t", "details": tmp_path / "d"}, params)
 
@@ -189,6 +237,65 @@ def test_volume_table_has_the_untuned_model_at_zero(job):
     assert value(rows, fraction="1", task="reading comprehension") == 1.0
 
 
+def test_variety_table_pairs_each_variant_with_the_full_model(job):
+    run(job)
+    rows = table(job, "ablation_task_variety")
+    assert {r["system"] for r in rows} == {"full", "untuned", "without expansion"}
+    mine = [r for r in rows if r["system"] == "without expansion"]
+    (lost,) = [r for r in mine if r["task"] == "query expansion"]
+    assert (lost["scope"], lost["value"], lost["baseline_value"], lost["p_value"]) == ("left out", "0", "1", "0.125")
+    assert all(r["value"] == r["baseline_value"] for r in mine if r["scope"] == "trained")
+    means = {(r["category"], r["dataset"]): r for r in mine if r["task"] == "mean of tasks"}
+    assert means["all", "left out"]["value"] == "0" and means["all", "trained"]["value"] == "1"
+    # query understanding here: expansion and subtopic generation
+    assert float(means["query understanding", "all"]["value"]) == 0.5
+    assert means["query understanding", "all"]["scope"] == "some left out"
+    assert table(job, "ablation_instruction_design") == [] and table(job, "ablation_base_model") == []
+
+
+def test_a_mean_over_tasks_weighs_tasks_not_examples(job):
+    """A task of 4 examples at 1 and one of 2 at 0 have the mean 0.5, in the row and in the test's values."""
+    run(job)
+    evaluation = Evaluation(job)
+    system = evaluation.system("x", evaluation.index_of(True, 1.0, "no_expansion"), None)
+    sizes = {pair: len(next(iter(found.values()))) for pair, found in system.runs[0].values.items()}
+    pairs = [pair for pair in sizes if pair[0] in ("query_expansion", "query_subtopic_generation")]
+    assert len({sizes[pair] for pair in pairs}) == 2, "the two tasks must differ in size for this test to mean anything"
+    (row,) = weighted(system, pairs)
+    assert sum(row) / len(row) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("direction", "low", "high", "published", "value", "said"),
+    [
+        (1, 0.5, 2.0, None, 1.0, "same direction"),
+        (-1, 0.5, 2.0, None, 1.0, "differs"),
+        (1, -0.5, 2.0, None, 1.0, "can't tell at this scale"),
+        (1, -0.5, 2.0, 1.05, 1.0, "within tolerance"),
+        (1, 0.5, 2.0, 10.0, 1.0, "same direction"),
+    ],
+)
+def test_verdicts_go_by_the_interval(direction, low, high, published, value, said):
+    assert verdict(direction, low, high, published, value) == said
+
+
+def test_the_data_table_holds_every_pair(job):
+    run(job)
+    used, absent = table(job, "data")
+    assert (used["test"], used["train"], used["instructions"], used["tokens"]) == ("4", "0", "7", "90")
+    assert (absent["task"], absent["instructions"], absent["verified"]) == ("query suggestion", "0", "schema")
+
+
+def test_expected_against_ours(job):
+    run(job)
+    rows = {(r["item"], r["published_system"]): r for r in table(job, "verdicts")}
+    assert rows["in_domain", ""]["verdict"] == "same direction" and float(rows["in_domain", ""]["change"]) > 50
+    # the model without expansion is as bad there as the untuned one
+    assert rows["unseen", ""]["verdict"] == "can't tell at this scale" and rows["unseen", ""]["n"] == "4"
+    assert rows["description", ""]["verdict"] == "not run"
+    assert rows["in_domain", "big"]["verdict"] == "differs", "published: tuning hurts; ours: it helps"
+
+
 def test_round_trip_and_signs(job):
     run(job)
     rows = table(job, "round_trip")
@@ -214,6 +321,9 @@ def test_each_fault_is_priced_and_released_switches_it_on(job):
     faults = {(r["fault"], r["system"]): r for r in table(job, "faults")}
     priced = faults["B1", "untuned zero-shot"]
     assert (priced["corrected"], priced["released"]) == ("0", "1")
+    assert 0 < float(faults["B4", "tuned"]["released"]) < 1 and faults["B4", "tuned"]["corrected"] == "0"
+    assert (faults["B5", "tuned"]["released"], faults["B10", "tuned"]["released"]) == ("0", "1")
+    assert faults["B9", "tuned"]["corrected"] == faults["B9", "tuned"]["released"] == "1"
     job.params["faults"] = ["B1"]
     run(job)
     assert value(table(job, "in_domain"), system="untuned zero-shot", task="reading comprehension") == 1.0

@@ -16,7 +16,7 @@ from searchtune.files import read_jsonl, read_tsv, sha256_file
 RUN = ["--cores", "2", "--config", "scale=ci"]
 # what has the same bytes whenever and however often it was interrupted
 DATA = ["**/collections/**/*.jsonl", "**/collections/**/*.tsv", "**/runs/**/*.gz", "inters/examples/*.jsonl",
-        "inters/instructions/*.jsonl", "inters/predictions/*.jsonl", "udapdr/**/*.jsonl", "limrank/**/*.jsonl"]  # fmt: skip
+        "inters/mixtures/**/*.jsonl", "inters/predictions/*.jsonl", "udapdr/**/*.jsonl", "limrank/**/*.jsonl"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

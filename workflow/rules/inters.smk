@@ -3,15 +3,21 @@
 # collections squad and new_wiki with their BM25 runs, the base model. Outputs: <results>/inters/models/full
 # (the tuned model that writes queries elsewhere), tables/, details/. Cost at demo on two cores: seconds for
 # data and tables, four minutes of training, one to two minutes for each model's answers.
+import re
+
 from searchtune.tasks import arguments as inters
 
-INTERS_VARIANTS = list(inters.variants(config))
+INTERS_VARIANTS = inters.variants(config)
+INTERS_MIXTURES = inters.mixtures(config)
+INTERS_UNTUNED = inters.untuned(config)
 # collection -> task whose templates serve
 STRATEGY_SETS = config["inters"]["strategies"]["sets"]
 
 
 wildcard_constraints:
-    variant="|".join(INTERS_VARIANTS),
+    variant="|".join(map(re.escape, INTERS_VARIANTS)),
+    mixture="|".join(map(re.escape, INTERS_MIXTURES)),
+    untuned="|".join(map(re.escape, INTERS_UNTUNED)),
     system="base|full",
 
 
@@ -40,39 +46,53 @@ rule inters_examples:
         "../scripts/stage.py"
 
 
+def full_mixture(wildcards):
+    """Name the full mixture as an ablation's input: its tokens are the ablation's budget."""
+    spec = INTERS_MIXTURES[wildcards.mixture]
+    full = wildcards.mixture.replace(spec["design"], inters.FULL, 1)
+    if spec["design"] == inters.FULL:
+        return {}
+    return {"full": f"<results>/inters/mixtures/{full}/train.jsonl"}
+
+
 rule inters_render:
     input:
+        unpack(full_mixture),
+        unpack(lambda w: inters.released_input(config, w.mixture)),
         examples="<results>/inters/examples",
-        tokenizer=f"<resources>/models/{config['inters']['base']}",
+        tokenizer=lambda w: f"<resources>/models/{INTERS_MIXTURES[w.mixture]['base']}",
         templates=expand(
             "workflow/prompts/inters/{task}.yaml", task=inters.tasks(config)
         ),
-        # the released templates, where they are chosen
-        **inters.released_input(config),
     output:
-        train="<results>/inters/instructions/train.jsonl",
-        dev="<results>/inters/instructions/dev.jsonl",
-        prompts=directory("<results>/inters/prompts"),
-        statistics="<results>/inters/instructions/statistics.tsv",
+        train="<results>/inters/mixtures/{mixture}/train.jsonl",
+        dev="<results>/inters/mixtures/{mixture}/dev.jsonl",
+        prompts=directory("<results>/inters/mixtures/{mixture}/prompts"),
+        statistics="<results>/inters/mixtures/{mixture}/statistics.tsv",
     log:
-        "<results>/logs/inters_render.log",
+        "<results>/logs/inters_render.{mixture}.log",
     benchmark:
-        "<results>/benchmarks/inters_render.tsv"
+        "<results>/benchmarks/inters_render.{mixture}.tsv"
     conda:
         "../../envs/data.yaml"
     params:
         stage="inters.render",
-        args=inters.render_args(config),
+        args=lambda w: inters.render_args(config, w.mixture),
         code=code_hash("inters.render"),
     script:
         "../scripts/stage.py"
 
 
+def mixture_of(wildcards, file):
+    """Return a file of the mixture that a tuned model learns from."""
+    return f"<results>/inters/mixtures/{INTERS_VARIANTS[wildcards.variant]['mixture']}/{file}"
+
+
 rule inters_tune:
     input:
-        model=f"<resources>/models/{config['inters']['base']}",
-        train="<results>/inters/instructions/train.jsonl",
-        dev="<results>/inters/instructions/dev.jsonl",
+        model=lambda w: f"<resources>/models/{INTERS_VARIANTS[w.variant]['base']}",
+        train=lambda w: mixture_of(w, "train.jsonl"),
+        dev=lambda w: mixture_of(w, "dev.jsonl"),
     output:
         model=directory("<results>/inters/models/{variant}"),
     log:
@@ -86,7 +106,7 @@ rule inters_tune:
         mem_mb=config["hardware"]["mem_mb"],
     params:
         stage="train.sft",
-        args=lambda w: inters.train_args(config, w.variant),
+        args=lambda w: inters.train_args(config, INTERS_VARIANTS[w.variant]),
         code=code_hash("train.sft"),
     script:
         "../scripts/stage.py"
@@ -94,14 +114,14 @@ rule inters_tune:
 
 rule inters_predict_base:
     input:
-        model=f"<resources>/models/{config['inters']['base']}",
-        prompts="<results>/inters/prompts",
+        model=lambda w: f"<resources>/models/{INTERS_UNTUNED[w.untuned]}",
+        prompts="<results>/inters/mixtures/full/prompts",
     output:
-        predictions="<results>/inters/predictions/base.jsonl",
+        predictions="<results>/inters/predictions/{untuned}.jsonl",
     log:
-        "<results>/logs/inters_predict_base.log",
+        "<results>/logs/inters_predict_base.{untuned}.log",
     benchmark:
-        "<results>/benchmarks/inters_predict_base.tsv"
+        "<results>/benchmarks/inters_predict_base.{untuned}.tsv"
     conda:
         "../../envs/generate-cpu.yaml"
     threads: config["hardware"]["threads"]
@@ -109,16 +129,26 @@ rule inters_predict_base:
         mem_mb=config["hardware"]["mem_mb"],
     params:
         stage="inters.predict",
-        args=inters.predict_args(config, ["zero_shot", "few_shot"]),
+        args=lambda w: inters.predict_args(
+            config, INTERS_UNTUNED[w.untuned], [inters.ZERO_SHOT, inters.FEW_SHOT]
+        ),
         code=code_hash("inters.predict"),
     script:
         "../scripts/stage.py"
 
 
+def own_prompts(wildcards):
+    """Name a model's own prompts where its mixture has another form: they are asked beside the full one's."""
+    if not inters.own_form(config, INTERS_VARIANTS[wildcards.variant]["mixture"]):
+        return {}
+    return {"own": mixture_of(wildcards, "prompts")}
+
+
 rule inters_predict_tuned:
     input:
+        unpack(own_prompts),
         model="<results>/inters/models/{variant}",
-        prompts="<results>/inters/prompts",
+        prompts="<results>/inters/mixtures/full/prompts",
     output:
         predictions="<results>/inters/predictions/{variant}.jsonl",
     log:
@@ -132,7 +162,11 @@ rule inters_predict_tuned:
         mem_mb=config["hardware"]["mem_mb"],
     params:
         stage="inters.predict",
-        args=inters.predict_args(config, ["zero_shot"]),
+        args=lambda w: inters.predict_args(
+            config,
+            INTERS_VARIANTS[w.variant]["base"],
+            inters.prompt_sets(config, INTERS_VARIANTS[w.variant]),
+        ),
         code=code_hash("inters.predict"),
     script:
         "../scripts/stage.py"
@@ -169,10 +203,10 @@ rule inters_strategies:
 rule inters_evaluate:
     input:
         examples="<results>/inters/examples",
-        prompts="<results>/inters/prompts",
+        prompts="<results>/inters/mixtures/full/prompts",
         predictions=expand(
             "<results>/inters/predictions/{name}.jsonl",
-            name=["base", *INTERS_VARIANTS],
+            name=[*INTERS_UNTUNED, *INTERS_VARIANTS],
         ),
         models=expand("<results>/inters/models/{name}", name=INTERS_VARIANTS),
         collections=expand(
@@ -182,6 +216,9 @@ rule inters_evaluate:
             "<results>/inters/strategies/{name}", name=inters.strategy_systems(config)
         ),
         strategy_sets=expand("<results>/collections/{name}", name=STRATEGY_SETS),
+        statistics="<results>/inters/mixtures/full/statistics.tsv",
+        claims="config/expected/claims.tsv",
+        published="config/expected/inters.tsv",
         runs=expand("<results>/runs/{name}/bm25.run.gz", name=STRATEGY_SETS),
     output:
         tables=directory("<results>/inters/tables"),

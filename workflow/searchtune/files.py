@@ -98,6 +98,21 @@ def _encode(path: Path, text: str) -> bytes:
     return text.encode()
 
 
+@contextlib.contextmanager
+def _open_to_write(path: Path) -> Iterator[io.TextIOBase]:
+    """Open a UTF-8 file for writing line by line; the same lines give the same bytes, compressed or not."""
+    if not path.name.endswith(".gz"):
+        with open(path, "w", encoding="utf-8", newline="\n") as handle:
+            yield handle
+        return
+    with (
+        open(path, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle,
+    ):
+        yield handle
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically (gzip where the name ends in .gz)."""
     path = Path(path)
@@ -131,10 +146,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> int:
-    """Write one JSON object a line, atomically; return the number of rows."""
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    write_text(path, "".join(lines))
-    return len(lines)
+    """Write one JSON object a line, atomically and one by one; return the number of rows."""
+    path, count = Path(path), 0
+    with atomic_path(path) as temporary, _open_to_write(temporary) as handle:
+        for row in rows:
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
 
 
 def read_jsonl(path: Path) -> list[dict]:

@@ -9,7 +9,8 @@ from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
 from searchtune.tasks import answers
-from searchtune.tasks.arguments import check_released, released_artefact, variants
+from searchtune.tasks.arguments import check_released, released_artefact
+from searchtune.tasks.variants import check_ablations, variants
 
 
 def raw_paths(data: Any) -> Iterator[str]:
@@ -39,7 +40,7 @@ def artefact_of(path: str) -> str:
 ID_KEYS = {
     "collections": ("collections", "train_collections", "target", "off_domain", "planted_collection",
                     "instruction_collection"),
-    "models": ("base", "encoder", "writer", "judge", "strong_model", "cheap_model"),
+    "models": ("base", "bases", "encoder", "writer", "judge", "strong_model", "cheap_model"),
 }  # fmt: skip
 
 
@@ -118,6 +119,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     check_ids(config, layers)
     check_faults(config, layers)
     check_leakage(config)
+    check_ablations(config)
     check_released(config, root)
     artefacts = {artefact_of(path) for path in raw_paths(config)} | ({released_artefact(config)} - {None})
     config["plan"] = {"artefacts": sorted(artefacts)}

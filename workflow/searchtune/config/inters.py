@@ -1,16 +1,24 @@
 """Configuration of INTERS' part: data, mixture, tuning, test prompts."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from searchtune.config.base import Section
-from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of
+from searchtune.config.inters_pairs import COLLECTION_TASKS, FILE_SOURCES, RANKING_TASKS, collection_of, sources_of
 from searchtune.errors import ConfigError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 OURS = "ours: INTERS does not give it"
+CATEGORIES = ("QU", "DU", "QDU")
+TASK_NAMES = (*FILE_SOURCES, *(task for task in COLLECTION_TASKS if task not in FILE_SOURCES))
+# a name of an ablation is part of file names; these are names of models already
+NAME = re.compile("[a-z][a-z0-9_]*")
+RESERVED = ("full", "base")
+# keys of an ablation that replace one of the recipe's
+CHANGES = ("templates", "with_description", "bare", "n_templates", "few_shot_share")
 
 
 class Source(Section):
@@ -107,6 +115,7 @@ class Test(Section):
         {}, description="longest answer by task where not the task's own (tokens; released code: 256)"
     )
     max_model_len: int = Field(1024, ge=64, description="context (tokens; released code: 2,048)")
+    tuned_few_shot: bool = Field(False, description="ask the full model with demonstrations too")
     shard_size: int = Field(256, ge=1, description="calls kept together (count)")
 
 
@@ -116,8 +125,10 @@ class Strategies(Section):
     sets: dict[str, str] = Field(
         {}, description="collections that are reranked, each with the task whose templates serve"
     )
-    modes: list[Literal["pointwise", "pairwise", "listwise"]] = Field(
-        ["pointwise", "pairwise", "listwise"], min_length=1, description="ranking strategies (released code)"
+    modes: list[Literal["pointwise", "pairwise", "listwise", "listwise_released"]] = Field(
+        ["pointwise", "pairwise", "listwise", "listwise_released"],
+        min_length=1,
+        description="ranking strategies; listwise_released = windows of 5 that do not overlap, over shuffled candidates",
     )
     depth: int = Field(100, ge=2, description="BM25 passages a query (count; released code: 100, CQADupStack 10)")
     n_queries: int | None = Field(None, ge=2, description=f"test queries, drawn by seed; empty = all (count; {OURS})")
@@ -137,10 +148,37 @@ class Strategies(Section):
         return self
 
 
+class Ablation(Section):
+    """One change of the full model's recipe: what is not named here stays as it is."""
+
+    kind: Literal["instruction_design", "task_variety"] = Field(
+        "instruction_design", description="table and figure that show it"
+    )
+    label: str = Field("", description="name in tables and figures; empty = the key")
+    templates: Literal["own", "released"] | None = Field(None, description="wordings; empty = as inters.templates")
+    with_description: bool | None = Field(None, description="as inters.mixture.with_description")
+    bare: bool | None = Field(None, description="as inters.mixture.bare")
+    n_templates: int | None = Field(None, ge=1, description="as inters.mixture.n_templates (count)")
+    few_shot_share: Share | None = Field(None, description="as inters.mixture.few_shot_share")
+    leave_out: list[str] = Field(
+        [], description="categories, tasks or task/dataset pairs that train nothing; they are tested all the same"
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "Ablation":
+        if not self.leave_out and all(getattr(self, key) is None for key in CHANGES):
+            raise ValueError(f"it changes nothing: set leave_out or one of {', '.join(CHANGES)}")
+        if self.bare and self.n_templates is not None:
+            raise ValueError("bare prompts use no templates: set either bare or n_templates")
+        return self
+
+
 class Inters(Section):
     """INTERS: instruction tuning on search tasks."""
 
     base: str = Field("smollm2-135m-instruct", description="model id that is tuned")
+    bases: list[str] = Field([], description="further model ids that are tuned on the full mixture and compared")
+    cross_bases: bool = Field(False, description="run the ablations on the further models as well")
     sources: dict[str, Source] = Field({}, description="raw data sets by name")
     collections: list[str] = Field(["new_wiki", "squad"], description="collections that tasks read")
     train_collections: list[str] = Field(["new_wiki", "squad"], description="those of them that may train; no targets")
@@ -165,6 +203,8 @@ class Inters(Section):
     volumes: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.25, 1.0], min_length=1, description="shares of the mixture that are trained on; 1.0 is the full model"
     )
+    ablations: dict[str, Ablation] = Field({}, description="changes of the full recipe by name")
+    run_ablations: list[str] = Field([], description="those of them that are trained and tested; [all] = all but those in released templates")
     test: Test = Test()
     strategies: Strategies = Strategies()
 
@@ -173,6 +213,22 @@ class Inters(Section):
         for task in self.rankings:
             if task not in RANKING_TASKS:
                 raise ValueError(f"rankings has {task!r}: no ranking task{nearest(task, RANKING_TASKS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ablations_are_known(self) -> "Inters":
+        for name in self.run_ablations:
+            if name != "all" and name not in self.ablations:
+                raise ValueError(f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}")
+        for name, row in self.ablations.items():
+            if not NAME.fullmatch(name) or name in RESERVED:
+                raise ValueError(f"ablations.{name}: a name has small letters, digits and _, and is none of {RESERVED}")
+            for part in row.leave_out:
+                if part not in CATEGORIES and part.split("/")[0] not in TASK_NAMES:
+                    raise ValueError(
+                        f"ablations.{name}.leave_out names {part!r}: no category, task or task/dataset pair"
+                        f"{nearest(part, [*CATEGORIES, *TASK_NAMES, *self.pairs])}"
+                    )
         return self
 
     @model_validator(mode="after")

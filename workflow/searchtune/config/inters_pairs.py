@@ -69,3 +69,9 @@ def collection_of(pair: str) -> str | None:
             f"{nearest(dataset, FILE_SOURCES[task])}"
         )
     return dataset
+
+
+def known_pairs(rankings: dict[str, dict[str, list[str]]]) -> list[str]:
+    """Return every pair of INTERS' inventory: those of files, and the ranking tasks with their data sets."""
+    files = [f"{task}/{dataset}" for task, found in FILE_SOURCES.items() for dataset in found]
+    return files + [f"{task}/{dataset}" for task, found in rankings.items() for dataset in found]

@@ -22,7 +22,7 @@ def training_sets(config: dict[str, Any]) -> list[str]:
     """Return what the models of the chosen papers are trained on (paths below the results)."""
     part = config["udapdr"]
     known = {
-        "inters": ["inters/instructions/train.jsonl"],
+        "inters": ["inters/mixtures/full/train.jsonl"],
         "udapdr": [f"udapdr/{part[name]}/filtered" for name in ("target", "off_domain")],
         "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }

@@ -53,6 +53,11 @@ def count_tokens(tokenizer: "Tokenizer", text: str) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def count_many(tokenizer: "Tokenizer", texts: list[str]) -> list[int]:
+    """Return the number of tokens of each text, counted on all cores at once."""
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
 def fit_tokens(tokenizer: "Tokenizer", text: str, n: int) -> str:
     """Return the longest beginning of ``text`` (cut between tokens, trailing space removed) of at most ``n`` tokens."""
     if n < 0:

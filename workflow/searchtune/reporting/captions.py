@@ -14,6 +14,15 @@ _CAPTIONS = {
         "Score by amount of tuning data",
         "Mean over the tasks of a category, tuned on a share of the data.",
     ),
+    ("inters", "instruction_design"): (
+        "What the design of instructions is worth",
+        "Mean over the tasks of a category, equal training tokens. Diamonds: asked in the form that it was tuned in.",
+    ),
+    ("inters", "task_variety"): (
+        "What tasks that were never trained on lose",
+        "Each model was tuned without some tasks, on as many tokens; tested on those, and on all others.",
+    ),
+    ("inters", "base_model"): ("Base models, untuned and tuned", "The same mixture and test prompts."),
     ("inters", "loss"): ("Loss during tuning", "Training batches, and examples held out from training."),
     ("inters", "round_trip"): (
         "Whether written queries find their passage",

@@ -66,6 +66,34 @@ _TABLES = (
         system="fraction",
         wide=("fraction",),
     ),
+    *(
+        Table(
+            "inters",
+            f"ablation_{kind}",
+            title,
+            caption + " Training tokens are those of the full model; p-value: paired test against the full model.",
+            ("system", "base_model", "prompts", "scope", "train_tokens", "steps", "examples", "category", "task",
+             "dataset", *_SCORE, "baseline", "baseline_value", "p_value"),
+            group=("base_model", "category", "task", "dataset", "metric"),
+            wide=("base_model", "system"),
+        )
+        for kind, title, caption in (
+            ("instruction_design", "What the design of instructions is worth",
+             "One change of the recipe a row group, on the same test prompts, and where a variant's prompts have "
+             "another form also on its own."),
+            ("task_variety", "What the variety of tasks is worth",
+             "Categories, tasks and data sets that trained nothing, tested all the same (scope: left out)."),
+        )
+    ),
+    Table(
+        "inters",
+        "ablation_base_model",
+        "Base models",
+        "Every base model untuned and tuned on the same mixture.",
+        ("system", "base_model", "tuned", "train_tokens", "category", "task", "dataset", *_SCORE, "baseline", "p_value"),
+        group=("category", "task", "dataset", "metric"),
+        wide=("system",),
+    ),
     Table(
         "inters",
         "round_trip",
@@ -76,6 +104,26 @@ _TABLES = (
         ("p_value", "baseline"),
         group=("collection", "metric"),
         wide=("collection", "metric"),
+    ),
+    Table(
+        "inters",
+        "data",
+        "Data of every task",
+        "Examples by split, instructions and tokens of the full mixture. Verified: the loader was checked on the "
+        "publisher's file (raw), on a small file in the publisher's format (schema), or the format could not be "
+        "confirmed (none: not done). Query generation is the workflow's own twenty-first task.",
+        ("category", "task", "dataset", "train", "dev", "test", "instructions", "tokens", "verified", "licence",
+         "status"),
+        main=False,
+    ),
+    Table(
+        "inters",
+        "verdicts",
+        "Expected against ours",
+        "What the paper reports, how far that can be trusted, and the change measured here (means over tasks, times "
+        "100). A published base model that was not run here is judged by direction alone, with ours in its place.",
+        ("item", "claim", "published_system", "published_before", "published_after", "trust", "base_model", "category",
+         "compared", "change", "ci_low", "ci_high", "n", "seeds", "verdict"),
     ),
     Table(
         "inters",

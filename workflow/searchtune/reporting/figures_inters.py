@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from searchtune.reporting import figures_ablations
 from searchtune.reporting.plot import (
     BASELINE,
     BLUE,
@@ -282,6 +283,9 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Loaded], Path], None]]] = {
     "categories": ("in_domain", categories),
     "tasks": ("in_domain", tasks),
     "data_volume": ("ablation_data_volume", data_volume),
+    "instruction_design": ("ablation_instruction_design", figures_ablations.instruction_design),
+    "task_variety": ("ablation_task_variety", figures_ablations.task_variety),
+    "base_model": ("ablation_base_model", figures_ablations.base_model),
     "loss": ("loss", loss),
     "round_trip": ("round_trip", round_trip),
 }

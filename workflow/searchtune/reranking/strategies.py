@@ -30,7 +30,8 @@ from searchtune.stage import Job
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MODES = ("pointwise", "pairwise", "listwise")
+RELEASED_MODE = "listwise_released"  # windows of 5 at stride 5 over shuffled candidates, whatever the faults say
+MODES = ("pointwise", "pairwise", "listwise", RELEASED_MODE)
 RELEASED_WINDOW = 5
 YES, NO = "yes", "no"
 COUNTS_COLUMNS = [
@@ -130,7 +131,7 @@ def plan_of(params: Mapping[str, Any], mode: str) -> Plan:
     """Return the plan of a mode under the switched-on faults; ConfigError for an unknown mode."""
     if mode not in MODES:
         raise ConfigError(f"inters.strategies.modes names {mode!r}{nearest(mode, MODES)}; known: {', '.join(MODES)}")
-    released = "B6" in params["faults"] and mode == "listwise"
+    released = mode == RELEASED_MODE or ("B6" in params["faults"] and mode == "listwise")
     window = RELEASED_WINDOW if released else params["window"]
     stride = RELEASED_WINDOW if released else params["stride"]
     return Plan(window, stride, released, "B8" in params["faults"] and mode != "pointwise")
@@ -194,8 +195,8 @@ def rerank(asker: Asker, name: str, mode: str, candidates: dict[str, list[str]],
         "queries": len(kept),
         "dropped": len(candidates) - len(kept),
         "depth": params["depth"],
-        "window": plan.window if mode == "listwise" else None,
-        "stride": plan.stride if mode == "listwise" else None,
+        "window": plan.window if "listwise" in mode else None,
+        "stride": plan.stride if "listwise" in mode else None,
         "tie_share": ties,
         "asked": asked,
         "broken": broken,

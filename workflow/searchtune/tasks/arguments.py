@@ -7,9 +7,24 @@ from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources
 from searchtune.errors import ConfigError
 from searchtune.registry.table import ROOT, UNPINNED, load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
+from searchtune.tasks.data_table import data_args
+from searchtune.tasks.variants import (
+    FEW_SHOT,
+    FULL,
+    OWN,
+    ZERO_SHOT,
+    chosen_ablations,
+    left_out,
+    mixtures,
+    own_form,
+    untuned,
+    variants,
+)
 
 RELEASED_ROW = "inters_templates"  # id in config/datasets.tsv
 RELEASED_TABLE = "workflow/prompts/inters_released.yaml"
+# an ablation may use an example so many times as often, before its mixture is shorter than the full one
+REUSE = 10
 
 
 def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -46,8 +61,14 @@ def tasks(config: dict[str, Any]) -> list[str]:
 
 
 def released_artefact(config: dict[str, Any]) -> str | None:
-    """Return the folder below resources/raw that holds the released template file; None where ours are used."""
-    return load_registry().get(RELEASED_ROW).artefact if config["inters"]["templates"] == "released" else None
+    """Return the folder below resources/raw that holds the released template file; None where ours alone are used."""
+    used = {wording(config, name) for name in mixtures(config)}
+    return load_registry().get(RELEASED_ROW).artefact if "released" in used else None
+
+
+def wording(config: dict[str, Any], mixture: str) -> str:
+    """Return whose templates a mixture is rendered in: own or released."""
+    return mixtures(config)[mixture]["ablation"].get("templates") or config["inters"]["templates"]
 
 
 def check_released(config: dict[str, Any], root: Path = ROOT) -> None:
@@ -68,20 +89,11 @@ def check_released(config: dict[str, Any], root: Path = ROOT) -> None:
         )
 
 
-def released_input(config: dict[str, Any]) -> dict[str, str]:
+def released_input(config: dict[str, Any], mixture: str) -> dict[str, str]:
     """Return the named inputs of inters.render for the released templates: folder and table; empty for ours."""
-    artefact = released_artefact(config)
-    return {"released": f"<resources>/raw/{artefact}", "released_table": RELEASED_TABLE} if artefact else {}
-
-
-def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the tuned models: name -> {fraction, seed}; ``full`` is all data under the first seed."""
-    found: dict[str, dict[str, Any]] = {}
-    for volume in sorted(config["inters"]["volumes"]):
-        for seed in config["seeds"]:
-            name = "full" if volume == 1 else f"vol{volume * 100:g}".replace(".", "_")
-            found[name if seed == config["seeds"][0] else f"{name}-s{seed}"] = {"fraction": volume, "seed": seed}
-    return found
+    if wording(config, mixture) == "own":
+        return {}
+    return {"released": f"<resources>/raw/{released_artefact(config)}", "released_table": RELEASED_TABLE}
 
 
 def examples_args(config: dict[str, Any]) -> dict[str, Any]:
@@ -99,31 +111,54 @@ def examples_args(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def render_args(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of ``inters.render``."""
-    part = config["inters"]
+def form_of(config: dict[str, Any], base: str) -> str:
+    """Return the chat form of a base model."""
+    return config["models"][base]["form"]
+
+
+def render_args(config: dict[str, Any], mixture: str) -> dict[str, Any]:
+    """Return the parameters of ``inters.render`` for one mixture.
+
+    An ablation gets as many tokens as the full mixture (input ``full``), whatever it changes; where fewer examples
+    are left they come again in other templates.
+    """
+    part, spec = config["inters"], mixtures(config)[mixture]
+    row = spec["ablation"]
     test = {key: part["test"][key] for key in ("n_shots", "max_prompt_tokens", "max_new_tokens")}
+    changes = {key: row[key] for key in part["mixture"] if row.get(key) is not None}
+    if row:
+        changes["uses"] = part["mixture"]["uses"] * REUSE
     return {
         **part["mixture"],
         **test,
+        **changes,
+        "leave_out": sorted(name for name in used_pairs(config) if left_out(row, *split_pair(name))),
         "test_seed": part["test"]["seed"],
         "seed": config["seeds"][0],
-        "form": config["models"][part["base"]]["form"],
+        "form": form_of(config, spec["base"]),
     }
 
 
-def train_args(config: dict[str, Any], variant: str) -> dict[str, Any]:
+def train_args(config: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``train.sft`` for one tuned model."""
-    part = config["inters"]
-    return {**part["train"], "form": config["models"][part["base"]]["form"], **variants(config)[variant]}
+    chosen = {key: variant[key] for key in ("fraction", "seed")}
+    return {**config["inters"]["train"], "form": form_of(config, variant["base"]), **chosen}
 
 
-def predict_args(config: dict[str, Any], sets: list[str]) -> dict[str, Any]:
+def prompt_sets(config: dict[str, Any], variant: dict[str, Any]) -> list[str]:
+    """Return the prompt sets that a tuned model answers: the full mixture's, and where its form differs its own."""
+    sets = [ZERO_SHOT]
+    if variant["design"] == FULL and variant["fraction"] == 1 and config["inters"]["test"]["tuned_few_shot"]:
+        sets.append(FEW_SHOT)
+    return [*sets, OWN] if own_form(config, variant["mixture"]) else sets
+
+
+def predict_args(config: dict[str, Any], base: str, sets: list[str]) -> dict[str, Any]:
     """Return the parameters of ``inters.predict`` for the given prompt sets."""
     part = config["inters"]
     return {
         "sets": sets,
-        "form": config["models"][part["base"]]["form"],
+        "form": form_of(config, base),
         "seed": config["seeds"][0],
         **{key: part["test"][key] for key in ("max_model_len", "shard_size")},
         **{key: config["hardware"][key] for key in ("backend", "dtype")},
@@ -149,7 +184,7 @@ def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
         "system": "untuned" if system == "base" else "tuned",
         "tasks": list(part["strategies"]["sets"].values()),
         "with_description": part["mixture"]["with_description"],
-        "form": config["models"][part["base"]]["form"],
+        "form": form_of(config, part["base"]),
         "seed": config["seeds"][0],
         "sample_seed": config["seeds"][0],
         "shard_size": part["test"]["shard_size"],
@@ -161,13 +196,23 @@ def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
 def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``inters.evaluate``: systems in the order of the predictions files."""
     evaluation = config["evaluation"]
-    base = {"name": "base", "tuned": False, "fraction": 0.0, "seed": None, "sets": ["zero_shot", "few_shot"]}
-    tuned = [{"name": name, "tuned": True, "sets": ["zero_shot"], **spec} for name, spec in variants(config).items()]
+    systems: list[dict[str, Any]] = [
+        {"name": name, "tuned": False, "base": base, "design": FULL, "fraction": 0.0, "seed": None}
+        | {"sets": [ZERO_SHOT, FEW_SHOT]}
+        for name, base in untuned(config).items()
+    ]
+    for name, spec in variants(config).items():
+        systems.append({"name": name, "tuned": True, "sets": prompt_sets(config, spec), **spec})
     return {
         "base": config["inters"]["base"],
-        "systems": [base, *tuned],
+        "systems": systems,
+        "ablations": {
+            name: {"kind": row["kind"], "label": row["label"] or name.replace("_", " "), "leave_out": row["leave_out"]}
+            for name, row in chosen_ablations(config).items()
+        },
         "volumes": sorted(config["inters"]["volumes"]),
         "rankings": config["inters"]["rankings"],
+        "data": data_args(config),
         "fidelity": config["fidelity"],
         "faults": config["faults"],
         "k1": config["retrieval"]["k1"],

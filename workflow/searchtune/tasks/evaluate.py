@@ -8,10 +8,13 @@ import numpy as np
 from searchtune.collections.beir import Collection
 from searchtune.evaluation.metrics import write_metrics
 from searchtune.evaluation.strategies import STRATEGY_COLUMNS, strategy_rows
-from searchtune.files import read_json, read_jsonl, write_tsv
+from searchtune.files import read_json, read_jsonl, read_tsv, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
-from searchtune.tasks.answers import FAULTS, active_faults
+from searchtune.tasks.ablation_tables import ABLATION, BASE_MODEL, ablations, base_models
+from searchtune.tasks.answers import active_faults
+from searchtune.tasks.data_table import DATA, data_rows
+from searchtune.tasks.fault_table import fault_rows
 from searchtune.tasks.inventory import TASKS
 from searchtune.tasks.macro import macro_rows
 from searchtune.tasks.scorers import Faults
@@ -41,6 +44,7 @@ from searchtune.tasks.tabulate import (
     ROUND_TRIP,
     SIGNS,
     TUNED,
+    TUNED_FEW_SHOT,
     UNTUNED,
     VOLUME,
     Statistics,
@@ -56,21 +60,9 @@ from searchtune.tasks.tabulate import (
     total_rows,
     volume_rows,
 )
-
-# which task shows what a scorer fault is worth, and in which metric
-FAULT_METRICS = {
-    "B1": ("reading_comprehension", "token F1"),
-    "B2": ("query_subtopic_generation", "F1"),
-    "B3": ("query_subtopic_generation", "F1"),
-    "B12": ("fact_verification", "accuracy"),
-}
-FAULT_TEXTS = {
-    "B1": "reading comprehension F1 over characters, not tokens",
-    "B2": "an answer without numbering becomes a set of characters",
-    "B3": "numbered lists read with numbers of one digit only",
-    "B12": "labels by summed log-probability, which favours short ones",
-}
-
+from searchtune.tasks.variants import FEW_SHOT as FEW_SHOT_SET
+from searchtune.tasks.verdicts import VERDICTS, verdict_rows
+from searchtune.tasks.variants import FULL, OWN, ZERO_SHOT
 
 class Evaluation:
     """Everything that the tables are made of, read once."""
@@ -91,7 +83,9 @@ class Evaluation:
         self.faults: Faults = active_faults(params["fidelity"], params["faults"])
         for spec, found in zip(params["systems"], self.answers, strict=True):
             for name in spec["sets"]:
-                check_complete(found.get(name, {}), self.prompts[name], f"predictions of {spec['name']}, {name}")
+                # a model's own prompts are of the same examples
+                asked = self.prompts[ZERO_SHOT if name == OWN else name]
+                check_complete(found.get(name, {}), asked, f"predictions of {spec['name']}, {name}")
 
     def scores(self, index: int, prompt_set: str = "zero_shot", **options: Any) -> Scores:
         """Return the scores of one predictions file under the faults in force."""
@@ -99,9 +93,11 @@ class Evaluation:
             self.test, self.answers[index][prompt_set], self.collections, **({"faults": self.faults} | options)
         )
 
-    def index_of(self, tuned: bool, fraction: float) -> list[int]:
-        """Return the places of the systems with that volume, the first seed first."""
-        return [i for i, s in enumerate(self.params["systems"]) if s["tuned"] == tuned and s["fraction"] == fraction]
+    def index_of(self, tuned: bool, fraction: float, design: str = FULL, base: str | None = None) -> list[int]:
+        """Return the places of the systems with that volume, design and base (default: the first), first seed first."""
+        wanted = (tuned, fraction, design, base or self.params["base"])
+        keys = ("tuned", "fraction", "design", "base")
+        return [i for i, s in enumerate(self.params["systems"]) if tuple(s[key] for key in keys) == wanted]
 
     def systems(self) -> tuple[list[System], list[System]]:
         """Return (systems of the main tables, systems of the volume ablation)."""
@@ -119,11 +115,13 @@ class Evaluation:
         ]
         volumes = [main[0], *(self._tuned(volume) for volume in sorted(self.params["volumes"]))]
         full = volumes[-1]
-        generated = [
-            self.scores(i, labels_by="generate", only="label") for i in self.index_of(True, max(self.params["volumes"]))
-        ]
+        places = self.index_of(True, 1.0)
+        generated = [self.scores(i, labels_by="generate", only="label") for i in places]
+        shown = [i for i in places if FEW_SHOT_SET in self.params["systems"][i]["sets"]]
+        with_shots = [self.scores(i, FEW_SHOT_SET) for i in shown]
         main += [
             full,
+            *([System(TUNED_FEW_SHOT, model, True, seeds=full.seeds, runs=with_shots, baseline=FEW_SHOT)] * bool(shown)),
             System(TUNED + GENERATED, model, True, seeds=full.seeds, runs=generated, baseline=UNTUNED + GENERATED),
         ]
         baselines = baseline_scores(self.test, self.known, self.collections, self.faults)
@@ -131,24 +129,31 @@ class Evaluation:
         return [s for s in main if s.runs[0].values], volumes
 
     def _tuned(self, volume: float) -> System:
-        places = self.index_of(True, volume)
+        name = TUNED if volume == 1 else f"{TUNED}, {volume:g} of the data"
+        return self.system(name, self.index_of(True, volume), UNTUNED, fraction=volume)
+
+    def system(
+        self, name: str, places: list[int], baseline: str | None, sets: str = ZERO_SHOT, fraction: float | None = None
+    ) -> System:
+        """Return one row group out of the predictions at ``places``, one a seed, over one prompt set."""
         specs = [self.params["systems"][i] for i in places]
-        tokens = [self.training[s["name"]]["tokens"] for s in specs]
-        name = TUNED if volume == max(self.params["volumes"]) else f"{TUNED}, {volume:g} of the data"
+        trained = [self.training[s["name"]] for s in specs if s["tuned"]]
         return System(
             name,
-            self.params["base"],
-            True,
-            volume,
-            float(np.mean(tokens)),
-            [s["seed"] for s in specs],
-            [self.scores(i) for i in places],
-            baseline=UNTUNED,
+            specs[0]["base"],
+            specs[0]["tuned"],
+            fraction,
+            _mean_of(trained, "tokens"),
+            [s["seed"] for s in specs if s["tuned"]],
+            [self.scores(i, sets) for i in places],
+            baseline,
+            _mean_of(trained, "steps"),
+            _mean_of(trained, "examples"),
         )
 
     def round_trips(self) -> dict[str, dict[str, Values]]:
         """Return system -> collection -> round-trip values; people's questions and the copy baseline stand beside."""
-        base, tuned = self.index_of(False, 0.0)[0], self.index_of(True, max(self.params["volumes"]))[0]
+        base, tuned = self.index_of(False, 0.0)[0], self.index_of(True, 1.0)[0]
         texts = {
             UNTUNED: self._written(base, "zero_shot"),
             FEW_SHOT: self._written(base, "few_shot"),
@@ -176,63 +181,43 @@ class Evaluation:
         answers = self.answers[place][prompt_set]
         return lambda row: answers[f"{row['id']}#generate"]["text"]
 
-    def fault_rows(self) -> list[dict[str, Any]]:
-        """Return what each scorer fault is worth: the metric that it touches, corrected and released."""
-        rows = []
-        places = {UNTUNED: self.index_of(False, 0.0)[0], TUNED: self.index_of(True, max(self.params["volumes"]))[0]}
-        for fault in FAULTS:
-            task, metric = FAULT_METRICS[fault]
-            for name, place in places.items():
-                right, wrong = (
-                    self.scores(place, faults=f, tasks=frozenset([task])) for f in (frozenset(), frozenset([fault]))
-                )
-                rows += [
-                    {
-                        "fault": fault,
-                        "what": FAULT_TEXTS[fault],
-                        "system": name,
-                        "task": TASKS[task].title,
-                        "dataset": pair[1],
-                        "metric": metric,
-                        "corrected": _mean(right, pair, metric),
-                        "released": _mean(wrong, pair, metric),
-                    }
-                    for pair in right.values
-                    # a task's data sets may have other metrics: BoolQ has labels among answers
-                    if metric in right.values[pair]
-                ]
-        return rows
 
-
-def _mean(scores: Scores, pair: Pair, metric: str) -> float:
-    return float(np.mean(list(scores.values[pair][metric].values())))
+def _mean_of(trained: list[Row], key: str) -> float:
+    return float(np.mean([t[key] for t in trained])) if trained else 0.0
 
 
 def run(job: Job) -> dict[str, Any]:
     """Write the tables of INTERS.
 
-    Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list). Outputs:
-    tables (folder for the report: in_domain, ablation_data_volume, round_trip, loss, parse_failures,
-    signs, faults, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
-    systems [{name, tuned, fraction, seed, sets}] aligned with predictions, volumes, fidelity, faults, k1, b,
+    Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list), claims and published (what
+    the paper reports), statistics (of the full mixture). Outputs:
+    tables (folder for the report: in_domain, ablation_*, round_trip, loss, parse_failures,
+    signs, faults, data, verdicts, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
+    systems [{name, tuned, base, design, fraction, seed, sets}] aligned with predictions, ablations {design: {kind,
+    label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity, faults, k1, b,
     statistics, rankings {task: {data set: collections}}.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)
     main, volumes = evaluation.systems()
     trips = evaluation.round_trips()
-    places = (evaluation.index_of(False, 0.0)[0], evaluation.index_of(True, max(job.params["volumes"]))[0])
+    places = (evaluation.index_of(False, 0.0)[0], evaluation.index_of(True, 1.0)[0])
     differing = share_differing(*(evaluation.answers[i]["zero_shot"] for i in places))
     training = evaluation.training[job.params["systems"][places[1]]["name"]]
     failures, signs = failure_rows(main), sign_rows(training, differing, trips, stats)
     tables: dict[str, tuple[list[str], list[Row]]] = {
         "in_domain": (IN_DOMAIN, metric_rows(main, stats, main_only=True)),
         "ablation_data_volume": (VOLUME, volume_rows(volumes, stats)),
+        "ablation_instruction_design": (ABLATION, ablations(evaluation, "instruction_design", stats)),
+        "ablation_task_variety": (ABLATION, ablations(evaluation, "task_variety", stats)),
+        "ablation_base_model": (BASE_MODEL, base_models(evaluation, stats)),
         "round_trip": (ROUND_TRIP, round_trip_rows(trips, stats)),
         "loss": (LOSS, loss_rows(training)),
         "parse_failures": (FAILURES, failures),
         "signs": (SIGNS, signs),
-        "faults": (FAULT, evaluation.fault_rows()),
+        "faults": (FAULT, fault_rows(evaluation, job)),
+        "data": (DATA, data_table(job)),
+        "verdicts": (VERDICTS, verdict_rows(evaluation, job.inputs["claims"], job.inputs["published"], stats)),
         "strategies": (STRATEGY_COLUMNS, strategies(job)),
     }
     for name, (columns, rows) in tables.items():
@@ -245,6 +230,12 @@ def run(job: Job) -> dict[str, Any]:
         "signs_passed": sum(s["passed"] for s in signs),
         "signs": len(signs),
     }
+
+
+def data_table(job: Job) -> list[Row]:
+    """Return the rows of data.tsv."""
+    examples, mixture = job.inputs["examples"] / "statistics.tsv", job.inputs["statistics"]
+    return data_rows(job.params["data"], read_tsv(examples), read_tsv(mixture))
 
 
 def strategies(job: Job) -> list[Row]:

@@ -7,6 +7,7 @@ from searchtune.llm.calls import Request, count_calls, run_requests
 from searchtune.llm.engine import Sampling, open_engine
 from searchtune.prompts.chat import wrap
 from searchtune.stage import Job
+from searchtune.tasks.variants import OWN
 
 # a plain model does not end its turn: an empty line closes its answer, as in the demonstrations
 STOPS: dict[str, tuple[str, ...]] = {"chatml": (), "plain": ("\n\n",)}
@@ -23,14 +24,15 @@ def request_of(row: dict[str, Any], prompt_set: str, form: str) -> Request:
 def run(job: Job) -> dict[str, Any]:
     """Answer the prompt sets in ``job.params['sets']`` with one load of the model, greedily.
 
-    Inputs: model, prompts (folder). Output: predictions (call records). Params: sets, backend, form,
-    dtype, max_model_len, shard_size, seed.
+    Inputs: model, prompts (folder); own (folder) where the sets hold ``own``: its zero-shot prompts. Output:
+    predictions (call records). Params: sets, backend, form, dtype, max_model_len, shard_size, seed.
     """
     params = job.params
+    files = {name: job.inputs["prompts"] / f"{name}.jsonl" for name in params["sets"] if name != OWN}
+    if OWN in params["sets"]:
+        files[OWN] = job.inputs["own"] / "zero_shot.jsonl"
     requests = [
-        request_of(row, name, params["form"])
-        for name in params["sets"]
-        for row in read_jsonl(job.inputs["prompts"] / f"{name}.jsonl")
+        request_of(row, name, params["form"]) for name, path in files.items() for row in read_jsonl(path)
     ]
     engine = open_engine(
         job.inputs["model"],

@@ -10,6 +10,7 @@ from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.prompts.templates import TARGET, Template, TemplateFile, TemplateSet, load_templates, render
 
 Row = dict[str, Any]
+DRAWS = 32  # candidates drawn for a demonstration before the whole pool is looked at
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,20 @@ def demonstrations(pool: Sequence[Row], row: Row, n: int, *key: Any) -> list[Row
     label is shown before any is shown twice. Fewer than ``n`` where the pool is small.
     """
     group = row["meta"].get("group")
-    usable = [
-        other
-        for other in pool
-        if other["id"] != row["id"]
-        and other["article"] != row["article"]
-        and (group is None or other["meta"].get("group") != group)
-    ]
-    order = shuffled(usable, "demonstrations", *key)
+
+    def usable(other: Row) -> bool:
+        return (
+            other["id"] != row["id"]
+            and other["article"] != row["article"]
+            and (group is None or other["meta"].get("group") != group)
+        )
+
+    rng = random.Random("\x1f".join(map(str, ("demonstrations", *key))))
+    # a few draws nearly always suffice; a pool of a hundred thousand is not shuffled for two examples
+    for draws in (DRAWS * n, len(pool)):
+        order = [other for i in rng.sample(range(len(pool)), min(draws, len(pool))) if usable(other := pool[i])]
+        if len(order) >= n:
+            break
     if not row["labels"]:
         return order[:n]
     seen: dict[str, int] = {}

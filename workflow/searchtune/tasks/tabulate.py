@@ -12,7 +12,7 @@ from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, 
 from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
 from searchtune.tasks.scoring import Pair, Scores, Values
 
-UNTUNED, FEW_SHOT, TUNED = "untuned zero-shot", "untuned few-shot", "tuned"
+UNTUNED, FEW_SHOT, TUNED, TUNED_FEW_SHOT = "untuned zero-shot", "untuned few-shot", "tuned", "tuned few-shot"
 # labels are scored, as in the paper; the model's own words for them stand beside
 GENERATED = ", generated label"
 IN_DOMAIN = [
@@ -53,6 +53,8 @@ class System:
     seeds: list[int] = field(default_factory=list)
     runs: list[Scores] = field(default_factory=list)
     baseline: str | None = None
+    steps: float = 0.0
+    examples: float = 0.0
 
     def pairs(self) -> list[Pair]:
         """Return the pairs that the system has scores for, in the order of the inventory."""

@@ -1,0 +1,89 @@
+"""The data table of INTERS: every data set of every task, what was made of it here, and how its loader was checked."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from typing import Any
+
+from searchtune.config.inters_pairs import known_pairs, sources_of, split_pair
+from searchtune.registry.table import VERIFIED, Row, load_registry
+from searchtune.tasks.inventory import CATEGORIES, TASKS
+
+DATA = [
+    *("category", "task", "dataset", "train", "dev", "test", "instructions", "tokens", "verified", "licence", "status"),
+]
+# a set is as well checked as its worst file
+_ORDER = {name: place for place, name in enumerate(("raw", "schema", "none"))}
+PACKAGED = ("pypi", "local")
+
+
+def registry_rows(paths: Iterable[str], rows: list[Row]) -> list[Row]:
+    """Return those of the registry's rows that raw paths (relative to resources/raw) belong to."""
+    found: dict[str, Row] = {}
+    for path in paths:
+        folder = path.split("/", 1)[0]
+        same = [row for row in rows if row.artefact == folder]
+        exact = [row for row in same if fnmatch(path, row.path) or fnmatch(path, f"{row.path}/*") or path in row.path]
+        found |= {row.id: row for row in exact or same}
+    return list(found.values())
+
+
+def verified_of(rows: list[Row]) -> str:
+    """Return how a data set's loader was checked: by the least checked of its files; empty if no row says so."""
+    said = [row.verified for row in rows if row.verified in VERIFIED[1:]]
+    return max(said, key=lambda name: _ORDER[name]) if said else ""
+
+
+def status_of(rows: list[Row], used: bool) -> str:
+    """Say why a data set is in the run or is not."""
+    if used:
+        return "used"
+    if any(row.source == "licensed" for row in rows):
+        return "not used: its file must be put by hand (" + "; ".join(r.note for r in rows if r.source == "licensed") + ")"
+    if rows and all(row.source in PACKAGED for row in rows):
+        return "not used: no examples are asked for at this scale"
+    return "not used: it must be fetched from its publisher, which this scale does not ask for"
+
+
+def data_args(config: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what is known of every pair's data without reading any: verified, licence, status."""
+    part, found = config["inters"], []
+    registry = [row for row in load_registry().rows.values() if row.kind == "dataset"]
+    used = {name for name, pair in part["pairs"].items() if pair["n_train"] + pair["n_dev"] + pair["n_test"]}
+    for pair in dict.fromkeys([*known_pairs(part["rankings"]), *part["pairs"]]):
+        task, dataset = split_pair(pair)
+        sources = sources_of(pair)
+        sets = part["rankings"].get(task, {}).get(dataset, [dataset])
+        raw = (
+            [path for source in sources if source in part["sources"] for path in part["sources"][source]["raw"]]
+            if sources
+            else [path for name in sets if name in config["collections"] for path in config["collections"][name]["raw"]]
+        )
+        rows = registry_rows(raw, registry)
+        found.append(
+            {
+                "pair": pair,
+                "verified": verified_of(rows),
+                "licence": "; ".join(dict.fromkeys(row.licence for row in rows)),
+                "status": status_of(rows, pair in used),
+            }
+        )
+    return found
+
+
+def data_rows(
+    known: list[dict[str, str]], examples: list[dict[str, str]], mixture: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Return the table: ``known`` of :func:`data_args`, the statistics of the examples and of the full mixture."""
+    counts = {(row["task"], row["dataset"], row["split"]): int(row["examples"]) for row in examples}
+    rendered = {(row["task"], row["dataset"]): row for row in mixture if row["set"] == "train"}
+    rows = []
+    for item in known:
+        task, dataset = split_pair(item["pair"])
+        spec, row = TASKS[task], rendered.get((task, dataset), {"rows": "0", "tokens": "0"})
+        rows.append(
+            {"category": CATEGORIES[spec.category], "task": spec.title, "dataset": dataset}
+            | {split: counts.get((task, dataset, split), 0) for split in ("train", "dev", "test")}
+            | {"instructions": int(row["rows"]), "tokens": int(row["tokens"])}
+            | {key: item[key] for key in ("verified", "licence", "status")}
+        )
+    return rows
