@@ -251,3 +251,86 @@ def test_bfloat16_training_stays_near_float32_and_keeps_what_learns_in_float32(b
         for d in ("float32", "bfloat16")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(base, data, tmp_path):
+    """The second attempt starts after the last saved step and ends with the bytes of an unbroken run."""
+    from searchtune.training import sft
+
+    params = {"max_steps": 6, "save_every_s": 0.0, "lora": {"dropout": 0.1}}
+    train(base, data, tmp_path / "whole", **params)
+
+    def job(target, work):
+        inputs = {"model": base, "train": data / "train.jsonl", "dev": data / "dev.jsonl"}
+        return Job("train.sft", inputs, {"model": target}, QUICK | params, threads=1, work=work)
+
+    broken = job(tmp_path / "resumed", tmp_path / "work")
+    lines = []
+
+    def stop_at_four(message):
+        lines.append(message)
+        if message.startswith("step 4"):
+            raise KeyboardInterrupt
+
+    object.__setattr__(broken, "log", stop_at_four)
+    with pytest.raises(KeyboardInterrupt):
+        sft.run(broken)
+    again = job(tmp_path / "resumed", tmp_path / "work")
+    object.__setattr__(again, "log", lines.append)
+    sft.run(again)
+    assert any("gone on from there" in line for line in lines)
+    weights = "model.safetensors"
+    assert (tmp_path / "resumed" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    first, second = (json.loads((tmp_path / n / "training.json").read_text()) for n in ("whole", "resumed"))
+    assert first["loss_curve"] == second["loss_curve"] and first["dev_loss"] == second["dev_loss"]
+    # another training does not take the state
+    other = job(tmp_path / "other", tmp_path / "work")
+    other.params["lr"] = 1e-3
+    lines.clear()
+    object.__setattr__(other, "log", lines.append)
+    sft.run(other)
+    assert not any("gone on from there" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_token_sets_train_like_the_instructions_that_they_hold(base, data, tmp_path):
+    from searchtune.training import sft, tokenized
+
+    inputs = {"model": base, "train": data / "train.jsonl", "dev": data / "dev.jsonl"}
+    settings = {"form": "chatml", "max_length": 512}
+    counts = tokenized.run(
+        Job("train.tokenize", inputs, {"tokens": tmp_path / "t"}, settings, threads=1, work=tmp_path / "w")
+    )
+    assert (counts["train_rows"], counts["train_dropped"], counts["dev_rows"]) == (8, 0, 4)
+    train(base, data, tmp_path / "a", fraction=0.5)
+    params = QUICK | {"fraction": 0.5}
+    sft.run(Job("train.sft", {"model": base, "tokens": tmp_path / "t"}, {"model": tmp_path / "b"}, params, threads=1))
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_share_of_a_token_set_is_a_share_of_its_rows(base, data, tmp_path):
+    """Dropping an over-long row must not pull a later one into the first half of the mixture."""
+    from searchtune.llm.tokens import Tokens
+    from searchtune.training import tokenized
+
+    lengths = [len(e.ids) for e in tokenize(ROWS[:8], Tokens(base), "chatml", 2, 500)[0]]
+    limit = sorted(lengths)[5]
+    inputs = {"model": base, "train": data / "train.jsonl", "dev": data / "dev.jsonl"}
+    job = Job(
+        "train.tokenize",
+        inputs,
+        {"tokens": tmp_path / "t"},
+        {"form": "chatml", "max_length": limit},
+        threads=1,
+        work=tmp_path / "w",
+    )
+    tokenized.run(job)
+    half = tokenized.TokenSet(tmp_path / "t/train", 0.5)
+    assert half.limit == 4 and half.lengths == [n for n in lengths[:4] if n <= limit]
+    assert half.dropped == sum(n > limit for n in lengths[:4])
+    assert [len(e.ids) for e in half[0:2]] == half.lengths[:2]
+    (tmp_path / "t/train/state.json").unlink()
+    with pytest.raises(DataError, match="is no token set; run train.tokenize again"):
+        tokenized.TokenSet(tmp_path / "t/train", 1.0)

@@ -88,11 +88,31 @@ def mixture_of(wildcards, file):
     return f"<results>/inters/mixtures/{INTERS_VARIANTS[wildcards.variant]['mixture']}/{file}"
 
 
+rule inters_tokenize:
+    input:
+        model=lambda w: f"<resources>/models/{INTERS_MIXTURES[w.mixture]['base']}",
+        train="<results>/inters/mixtures/{mixture}/train.jsonl",
+        dev="<results>/inters/mixtures/{mixture}/dev.jsonl",
+    output:
+        tokens=directory("<results>/inters/mixtures/{mixture}/tokens"),
+    log:
+        "<results>/logs/inters_tokenize.{mixture}.log",
+    benchmark:
+        "<results>/benchmarks/inters_tokenize.{mixture}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    params:
+        stage="train.tokenize",
+        args=lambda w: inters.tokenize_args(config, w.mixture),
+        code=code_hash("train.tokenize"),
+    script:
+        "../scripts/stage.py"
+
+
 rule inters_tune:
     input:
         model=lambda w: f"<resources>/models/{INTERS_VARIANTS[w.variant]['base']}",
-        train=lambda w: mixture_of(w, "train.jsonl"),
-        dev=lambda w: mixture_of(w, "dev.jsonl"),
+        tokens=lambda w: mixture_of(w, "tokens"),
     output:
         model=directory("<results>/inters/models/{variant}"),
     log:

@@ -38,6 +38,7 @@ STAGES = {
     "retrieve.dense": "retrieval.dense:run",
     "retrieve.late": "retrieval.late_interaction:run",
     "train.sft": "training.sft:run",
+    "train.tokenize": "training.tokenized:run",
     "train.cross_encoder": "training.cross_encoder:run",
     "train.student": "training.distillation:run",
     "score.teachers": "reranking.teachers:run",

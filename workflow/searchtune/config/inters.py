@@ -41,6 +41,7 @@ class Pair(Section):
         description="longest text: passages are cut to whole sentences around the answer, "
         "stories and candidates to their opening, longer narratives are left out (words)",
     )
+    upto: bool = Field(False, description="sizes are limits: where the data has fewer, all of them are taken")
     depth: int = Field(10, ge=2, description="BM25 passages a query that are reranked (count; INTERS: 100)")
 
     @model_validator(mode="after")
@@ -102,6 +103,7 @@ class Train(Section):
     micro_batch_size: int | None = Field(
         None, ge=1, description="examples in memory at once; empty = a whole step (count)"
     )
+    gradient_checkpointing: bool = Field(False, description="keep less of the forward pass and compute it again")
     dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
 
 

@@ -40,6 +40,13 @@ class Tokens:
             raise ModelError(f"continuation {text!r} has no tokens; a score needs at least one")
         return list(ids)
 
+    def continuations(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of texts that follow prompts; ModelError for one without any."""
+        batch = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        if empty := [text for text, encoding in zip(texts, batch, strict=True) if not encoding.ids]:
+            raise ModelError(f"continuation {empty[0]!r} has no tokens; a score needs at least one")
+        return [list(encoding.ids) for encoding in batch]
+
     def decode(self, ids: Sequence[int], stop: Sequence[str] = ()) -> tuple[str, bool]:
         """Return the text of generated ids without special tokens, cut before the first stop text (and if so)."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -139,6 +139,12 @@ def render_args(config: dict[str, Any], mixture: str) -> dict[str, Any]:
     }
 
 
+def tokenize_args(config: dict[str, Any], mixture: str) -> dict[str, Any]:
+    """Return the parameters of ``train.tokenize`` for one mixture."""
+    base = mixtures(config)[mixture]["base"]
+    return {"form": form_of(config, base), "max_length": config["inters"]["train"]["max_length"]}
+
+
 def train_args(config: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``train.sft`` for one tuned model."""
     chosen = {key: variant[key] for key in ("fraction", "seed")}

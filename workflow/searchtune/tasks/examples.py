@@ -61,14 +61,14 @@ def by_split(examples: Iterable[Example], seed: int, shares: dict[str, float], p
     return found
 
 
-def take(available: Splits, sizes: dict[str, int], seed: int, where: str) -> Splits:
-    """Return the first n of each split in :func:`spread` order; DataError where there are fewer."""
+def take(available: Splits, sizes: dict[str, int], seed: int, where: str, upto: bool = False) -> Splits:
+    """Return the first n of each split in :func:`spread` order; DataError where there are fewer (not with ``upto``)."""
     chosen: Splits = {}
     for split, examples in available.items():
-        if sizes[split] > len(examples):
+        if sizes[split] > len(examples) and not upto:
             raise DataError(
                 f"{where}: n_{split} is {sizes[split]}, but its {split} articles give {len(examples)} "
-                f"examples; lower n_{split} or raise max_words"
+                f"examples; lower n_{split}, raise max_words or set upto: true"
             )
         chosen[split] = spread(examples, seed)[: sizes[split]]
     return chosen
@@ -94,12 +94,12 @@ def ranking_examples(
         own = {i for query in collection.queries_of(split) for i in collection.qrels[query]}
         rows = list(reranking.training_pairs(collection, run, dataset, settings["max_words"], split, own, seed, task))
         pairs = [(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
-        heads = take({split: [a for a, _ in pairs]}, {split: sizes[split]}, seed, pair)[split]
+        heads = take({split: [a for a, _ in pairs]}, {split: sizes[split]}, seed, pair, settings["upto"])[split]
         partner = {a.id: b for a, b in pairs}
         available[split] = rows
         chosen[split] = [row for head in heads for row in (head, partner[head.id])]
     queries = seeded_order(collection.queries_of("test"), seed)
-    if sizes["test"] > len(queries):
+    if sizes["test"] > len(queries) and not settings["upto"]:
         raise DataError(f"{pair}: n_test is {sizes['test']}, but there are {len(queries)} test queries")
     picked = queries[: sizes["test"]]
     chosen["test"] = list(
@@ -189,7 +189,7 @@ class Sources:
         else:
             found = examples_from_files(pair, self._files, settings["max_words"])
         available = by_split(unique(found, pair), params["split_seed"], params["shares"], params["published_splits"])
-        return available, take(available, sizes, seed, pair)
+        return available, take(available, sizes, seed, pair, settings["upto"])
 
 
 def _paths(value: Path | list[Path]) -> list[Path]:

@@ -6,18 +6,20 @@ the right, where causal attention never looks, so no mask is needed.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
-from searchtune.files import read_jsonl, sha256_file, write_json
+from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
 from searchtune.llm.base import check_model_dir, revision_of
 from searchtune.llm.hardware import AUTO, device, dtype_name, dtype_of
 from searchtune.llm.tokens import Tokens
 from searchtune.training.checkpoints import save_model
+from searchtune.training.resume import Curve, Keeper
 from searchtune.training.sft_data import Example, end_token, plan_batches, prefix, rate_at, tokenize
+from searchtune.training.tokenized import TokenSet
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +39,10 @@ class Lora:
 
 @dataclass(frozen=True)
 class Settings:
-    """What one training depends on. ``batch_size`` is in examples an optimiser step, ``max_length`` in tokens."""
+    """What one training depends on. ``batch_size`` is in examples an optimiser step, ``max_length`` in tokens.
+
+    ``save_every_s``: seconds between saved states, from which a killed training goes on.
+    """
 
     form: str = "chatml"
     fraction: float = 1.0
@@ -59,17 +64,7 @@ class Settings:
     add_tokens: tuple[str, ...] = ()
     dev_examples: int = 64
     log_steps: int = 10
-
-
-@dataclass
-class Curve:
-    """What a training leaves behind beside its weights."""
-
-    loss: list[dict] = field(default_factory=list)
-    dev_loss: list[dict] = field(default_factory=list)
-    tokens: int = 0
-    completion_tokens: int = 0
-    padded: int = 0
+    save_every_s: float = 300.0
 
 
 def settings_of(params: dict[str, Any]) -> Settings:
@@ -91,7 +86,8 @@ def settings_of(params: dict[str, Any]) -> Settings:
 
 
 def run(job: "Job") -> dict:
-    """Stage entry: inputs {model, train, dev}; outputs {model}: the merged model, its tokenizer and training.json.
+    """Stage entry: inputs {model, train, dev}, or {model, tokens} of stage ``train.tokenize``; outputs {model}: the
+    merged model, its tokenizer and training.json.
 
     Raises ModelError for a loss that is not finite, an unknown LoRA target or missing end token; DataError if no
     example is short enough.
@@ -99,14 +95,14 @@ def run(job: "Job") -> dict:
     settings = settings_of(job.params)
     base = check_model_dir(job.inputs["model"])
     network = Network.load(base, settings, job.threads)
-    train, dropped = _examples(job.inputs["train"], network, settings, settings.fraction)
-    dev, _ = _examples(job.inputs["dev"], network, settings, 1.0)
+    train, dev, dropped, data = _sets(job, network, settings)
     job.log(
         f"{len(train)} examples, {dropped} dropped as longer than {settings.max_length} tokens; "
         f"{network.n_trainable:,} weights learn on {network.device}"
     )
     started = time.time()
-    curve = fit(network, train, dev[: settings.dev_examples], settings, job.log)
+    keeper = Keeper(job.work, stable_hash([asdict(settings), data, len(train)]), settings.save_every_s)
+    curve = fit(network, train, dev[: settings.dev_examples], settings, job.log, keeper)
     seconds = time.time() - started
     network.save(job.outputs["model"])
     counts = {
@@ -117,7 +113,6 @@ def run(job: "Job") -> dict:
         "completion_tokens": curve.completion_tokens,
         "padding_share": round(1 - curve.tokens / curve.padded, 4),
     }
-    data = {name: sha256_file(job.inputs[name]) for name in ("train", "dev")}
     write_json(
         job.outputs["model"] / "training.json",
         {
@@ -137,6 +132,24 @@ def run(job: "Job") -> dict:
         "train_s": round(seconds, 1),
         "tokens_per_s": round(curve.tokens / seconds, 1),
     }
+
+
+def _sets(
+    job: "Job", network: "Network", settings: Settings
+) -> tuple[Sequence[Example], list[Example], int, dict[str, str]]:
+    """Return (training examples, dev examples, number dropped as too long, sha256 of the instruction files)."""
+    if "tokens" in job.inputs:
+        train = TokenSet(job.inputs["tokens"] / "train", settings.fraction)
+        dev = TokenSet(job.inputs["tokens"] / "dev", 1.0)
+        return train, dev[: settings.dev_examples], train.dropped, {"train": train.sha256, "dev": dev.sha256}
+    examples, dropped = _examples(job.inputs["train"], network, settings, settings.fraction)
+    held, _ = _examples(job.inputs["dev"], network, settings, 1.0)
+    return examples, held, dropped, {name: sha256_file(job.inputs[name]) for name in ("train", "dev")}
+
+
+def lengths_of(examples: Sequence[Example]) -> list[int]:
+    """Return the number of tokens of each example, without reading those that lie on disk."""
+    return examples.lengths if isinstance(examples, TokenSet) else [len(e.ids) for e in examples]
 
 
 def _examples(path: Path, network: "Network", settings: Settings, fraction: float) -> tuple[list[Example], int]:
@@ -286,40 +299,51 @@ def _halve_frozen(model: Any) -> None:
 
 
 def fit(
-    network: Network, train: list[Example], dev: list[Example], settings: Settings, log: Callable[[str], None]
+    network: Network,
+    train: Sequence[Example],
+    dev: list[Example],
+    settings: Settings,
+    log: Callable[[str], None],
+    keeper: Keeper | None = None,
 ) -> Curve:
     """Train ``network`` in place: AdamW without weight decay, gradients clipped to norm 1; return the curves.
 
-    Dev loss is taken before the first step, in the middle and at the end. Raises ModelError when a loss is not
-    finite.
+    Dev loss is taken before the first step, in the middle and at the end. A state that ``keeper`` holds is gone on
+    from. Raises ModelError when a loss is not finite.
     """
     import torch
 
-    plan = plan_batches(
-        [len(e.ids) for e in train], settings.batch_size, settings.seed, settings.epochs, settings.max_steps
-    )
+    plan = plan_batches(lengths_of(train), settings.batch_size, settings.seed, settings.epochs, settings.max_steps)
     warmup = round(settings.warmup_ratio * len(plan))
     optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0)
-    curve = Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings)}])
-    log(f"step 0 of {len(plan)}: dev loss {curve.dev_loss[0]['loss']:.4f}")
-    total, count = 0.0, 0
-    for step, numbers in enumerate(plan):
+    kept = keeper.restore(network.weights, optimizer) if keeper else None
+    start, curve = kept or (0, Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings)}]))
+    log(f"step {start} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}{', gone on from there' if kept else ''}")
+    for step in range(start, len(plan)):
         rate = settings.lr * rate_at(step, len(plan), warmup, settings.schedule)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = [train[i] for i in numbers]
+        batch = [train[i] for i in plan[step]]
         loss, n = train_step(network, optimizer, batch, settings, step)
         _count(curve, batch, settings)
-        total, count = total + loss, count + n
-        done = step + 1
-        if done % settings.log_steps == 0 or done == len(plan):
-            curve.loss.append({"step": done, "tokens": curve.tokens, "loss": round(total / count, 6), "lr": rate})
-            log(f"step {done} of {len(plan)}: loss {total / count:.4f}, {curve.tokens:,} tokens")
-            total, count = 0.0, 0
-        if done in (len(plan) // 2, len(plan)):
-            curve.dev_loss.append({"step": done, "loss": dev_loss(network, dev, settings)})
-            log(f"step {done} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}")
+        curve.total, curve.count = curve.total + loss, curve.count + n
+        _note(curve, step + 1, len(plan), rate, settings, log)
+        if step + 1 in (len(plan) // 2, len(plan)):
+            curve.dev_loss.append({"step": step + 1, "loss": dev_loss(network, dev, settings)})
+            log(f"step {step + 1} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}")
+        if keeper:
+            keeper.offer(step + 1, network.weights, optimizer, curve)
     return curve
+
+
+def _note(curve: Curve, done: int, steps: int, rate: float, settings: Settings, log: Callable[[str], None]) -> None:
+    """Add a point to the loss curve every ``log_steps`` steps and at the end."""
+    if done % settings.log_steps and done != steps:
+        return
+    loss = curve.total / curve.count
+    curve.loss.append({"step": done, "tokens": curve.tokens, "loss": round(loss, 6), "lr": rate})
+    log(f"step {done} of {steps}: loss {loss:.4f}, {curve.tokens:,} tokens")
+    curve.total, curve.count = 0.0, 0
 
 
 def train_step(

@@ -41,22 +41,26 @@ def end_token(tokens: Tokens, form: str, eos: int | None) -> int:
     return mark
 
 
-def tokenize(rows: Sequence[dict], tokens: Tokens, form: str, end: int, max_length: int) -> tuple[list[Example], int]:
-    """Return the examples of instruction rows {id, prompt, completion} and the number dropped as too long.
+def encode(rows: Sequence[dict], tokens: Tokens, form: str, end: int) -> list[Example]:
+    """Return the examples of instruction rows {id, prompt, completion}, in order and whatever their length.
 
-    An example of more than ``max_length`` tokens is dropped, never cut: a cut prompt would teach to answer unread
-    text. Raises DataError for a row without prompt or completion.
+    Raises DataError for a row without prompt or completion.
     """
     for number, row in enumerate(rows, 1):
         if not row.get("prompt") or not row.get("completion"):
             raise DataError(f"instruction {number} (id {row.get('id')!r}) lacks its prompt or its completion")
     prompts = tokens.prompts([wrap(row["prompt"], form) for row in rows])
-    examples = []
-    for prompt, row in zip(prompts, rows, strict=True):
-        ids = (*prompt, *tokens.continuation(row["completion"]), end)
-        if len(ids) <= max_length:
-            examples.append(Example(ids, len(prompt)))
-    return examples, len(rows) - len(examples)
+    answers = tokens.continuations([row["completion"] for row in rows])
+    return [Example((*prompt, *answer, end), len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)]
+
+
+def tokenize(rows: Sequence[dict], tokens: Tokens, form: str, end: int, max_length: int) -> tuple[list[Example], int]:
+    """Return the examples of instruction rows and the number dropped as too long.
+
+    An example of more than ``max_length`` tokens is dropped, never cut: a cut prompt would teach to answer unread text.
+    """
+    kept = [example for example in encode(rows, tokens, form, end) if len(example.ids) <= max_length]
+    return kept, len(rows) - len(kept)
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
