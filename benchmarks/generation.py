@@ -1,6 +1,7 @@
 """Compare our generation and pointwise reranking with the loops of the released INTERS code and of plain transformers.
 
-    python benchmarks/generation.py resources/models/smollm2-135m-instruct results/demo/inters/mixtures/full/prompts/zero_shot.jsonl
+    python benchmarks/generation.py resources/models/smollm2-135m-instruct \\
+        results/demo/inters/mixtures/full/prompts/zero_shot.jsonl
 
 Same model, same prompts, greedy. Every way runs in a process of its own; loading is not counted. Ways:
 released   transformers, every prompt padded on the left to 1,792 tokens, batches of 2 (evaluation/qu-du-tasks)

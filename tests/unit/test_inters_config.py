@@ -11,8 +11,8 @@ from searchtune.llm.engine import Completion, Scored
 from searchtune.stage import Job
 from searchtune.tasks import arguments, predict
 from searchtune.tasks.inventory import TASKS
-from searchtune.tasks.variants import check_ablations
 from searchtune.tasks.pairs import COLLECTION_NORMALISERS, FILE_NORMALISERS
+from searchtune.tasks.variants import check_ablations
 
 
 def config(**inters):

@@ -130,7 +130,9 @@ def job(tmp_path):
             },
         )
     for name in ("full", "vol25", "no_expansion"):
-        Tokenizer(WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")).save(str(tmp_path / f"models/{name}/tokenizer.json"))
+        Tokenizer(WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")).save(
+            str(tmp_path / f"models/{name}/tokenizer.json")
+        )
     queries = {f"q{n}": Query(f"where is {w}", metadata={"split": "test", "article": w}) for n, w in enumerate(TOPICS)}
     Collection(
         {f"p{n}": Passage("", f"{w} grows. It is {w}.") for n, w in enumerate(TOPICS)},
@@ -154,9 +156,7 @@ def job(tmp_path):
     (tmp_path / "examples/statistics.tsv").write_text(
         "task\tdataset\tsplit\texamples\nquery_expansion\tgov2\ttest\t4\n"
     )
-    (tmp_path / "mixture.tsv").write_text(
-        "set\ttask\tdataset\trows\ttokens\ntrain\tquery_expansion\tgov2\t7\t90\n"
-    )
+    (tmp_path / "mixture.tsv").write_text("set\ttask\tdataset\trows\ttokens\ntrain\tquery_expansion\tgov2\t7\t90\n")
     (tmp_path / "published.tsv").write_text(
         "paper\titem\tsetting\tsystem\tdataset\tmetric\tvalue\ttrust\tnote\n"
         "inters\tfigure_in_domain\tbase\tbig\tquery_understanding\tcategory_mean_x100\t10\tbar chart\t\n"

@@ -76,7 +76,7 @@ def job(tmp_path):
     topics(raw / "topics.txt", 40)
     rows = [{"input": f"story {i}", "target": f"summary {i}", "comment": i} for i in range(40)]
     (raw / "xsum.json").write_text(json.dumps({"examples": rows}), encoding="utf-8")
-    sizes = {"n_train": 8, "n_dev": 1, "n_test": 2, "max_words": 50, "depth": 10}
+    sizes = {"n_train": 8, "n_dev": 1, "n_test": 2, "max_words": 50, "depth": 10, "upto": False}
     params = {
         "pairs": {"query_expansion/gov2": sizes, "summarization/xsum": sizes},
         "seed": 0,

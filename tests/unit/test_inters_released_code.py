@@ -19,7 +19,7 @@ from searchtune.tasks.released_code import (
 
 def test_b4_a_truncated_prompt_loses_its_answer():
     prompt, truncated = "a long question about rivers? ", "a long question "
-    assert answer_after(prompt, truncated, "The Rhine flows north.", released=True) == "ows north."
+    assert answer_after(prompt, truncated, "The Rhine flows north.", released=True) == "s north."
     assert answer_after(prompt, truncated, "Rhine", released=True) == ""
     assert answer_after(prompt, truncated, "Rhine", released=False) == "Rhine"
     assert answer_after(prompt, prompt, "Rhine", released=True) == "Rhine", "no harm without truncation"

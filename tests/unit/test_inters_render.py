@@ -172,6 +172,7 @@ def job(tmp_path):
         "with_description": True,
         "n_templates": None,
         "bare": False,
+        "leave_out": [],
     }
     templates = [FOLDER / "query_expansion.yaml", FOLDER / "query_intent_classification.yaml"]
     inputs = {"examples": tmp_path / "examples", "tokenizer": tmp_path / "model", "templates": templates}

@@ -309,17 +309,17 @@ def rows(number):
 
 def test_the_mixture_can_be_limited_to_the_first_templates_while_tests_keep_all_forward_ones():
     part = renderer(n_templates=2)
-    used = {part.instruction(row, use)["template"] for row in rows(30) for use in range(2)}
+    used = {found["template"] for use in range(2) for found in part.instructions(rows(30), use)}
     assert used == {"query_expansion/sentence", "query_expansion/longer"}
     whole = renderer()
-    assert len({whole.instruction(row, 0)["template"] for row in rows(300)}) == 12
+    assert len({found["template"] for found in whole.instructions(rows(300), 0)}) == 12
     tests = {part.test_prompt(row, 0)[0] for row in rows(300)}
     assert tests == {whole.test_prompt(row, 0)[0] for row in rows(300)} and len(tests) == 10
     assert not any("What do ants eat" in prompt for prompt in tests)
 
 
 def test_bare_and_description_hold_for_tuning_and_test():
-    assert renderer(bare=True).instruction(rows(1)[0], 0) | {"id": ""} == {
+    assert renderer(bare=True).instructions(rows(1), 0)[0] | {"id": ""} == {
         "id": "",
         "prompt": "ants",
         "completion": "What do ants eat?",
@@ -333,7 +333,7 @@ def test_bare_and_description_hold_for_tuning_and_test():
     description = FILES["query_expansion"]["query_expansion"].description
     for value in (True, False):
         part = renderer(with_description=value)
-        prompts = [part.instruction(rows(1)[0], 0)["prompt"], part.test_prompt(rows(1)[0], 0)[0]]
+        prompts = [part.instructions(rows(1), 0)[0]["prompt"], part.test_prompt(rows(1)[0], 0)[0]]
         assert [prompt.startswith(description) for prompt in prompts] == [value, value]
 
 

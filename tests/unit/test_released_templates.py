@@ -233,12 +233,13 @@ def test_only_templates_that_our_rows_can_fill_are_laid_over_ours_and_the_rest_i
 
 
 def config(templates):
-    return {"inters": {"templates": templates}}
+    row = {"templates": templates}
+    return {"inters": row | {"base": "m", "bases": [], "cross_bases": False, "ablations": {}, "run_ablations": []}}
 
 
 def test_the_plan_says_which_file_to_put_where(tmp_path):
     arguments.check_released(config("own"), tmp_path)
-    assert arguments.released_input(config("own")) == {}
+    assert arguments.released_input(config("own"), "full") == {}
     with pytest.raises(ConfigError) as error:
         arguments.check_released(config("released"), tmp_path)
     text = str(error.value)
@@ -248,7 +249,7 @@ def test_the_plan_says_which_file_to_put_where(tmp_path):
     folder.mkdir(parents=True)
     shutil.copy(FIXTURE, folder / "instruct_templates.py")
     arguments.check_released(config("released"), tmp_path)
-    assert arguments.released_input(config("released")) == {
+    assert arguments.released_input(config("released"), "full") == {
         "released": "<resources>/raw/inters-templates-unpinned",
         "released_table": TABLE.relative_to(ROOT).as_posix(),
     }
@@ -290,7 +291,9 @@ def test_the_stage_renders_with_released_wordings(tmp_path):
     params = {"form": "plain", "seed": 13, "test_seed": 42, "cap": 100, "weights": {}, "uses": 1}
     params |= {"total_tokens": 10_000, "max_tokens": 90, "few_shot_share": 0.0, "max_shots": 1, "n_shots": 1}
     params |= {"max_prompt_tokens": 400, "max_new_tokens": {}, "n_templates": None, "with_description": True}
-    job = Job("inters.render", inputs, outputs | {"prompts": tmp_path / "out/p"}, params | {"bare": False})
+    job = Job(
+        "inters.render", inputs, outputs | {"prompts": tmp_path / "out/p"}, params | {"bare": False, "leave_out": []}
+    )
     run(job)
     train = read_jsonl(outputs["train"])
     gov2 = {row["template"] for row in train if row["dataset"] == "gov2"}

@@ -8,7 +8,7 @@ import pytest
 from searchtune.errors import ConfigError, DataError, ModelError
 from searchtune.files import sha256_tree, write_json, write_jsonl
 from searchtune.stage import Job
-from searchtune.training.sft import Lora, settings_of
+from searchtune.training.sft import Lora, parts_of, settings_of
 from searchtune.training.sft_data import Example, epoch_batches, plan_batches, prefix, rate_at, tokenize
 
 TEXTS = ["The river runs past the old mill.", "Which bridge crosses the river?", "A mill grinds grain into flour."] * 3
@@ -49,6 +49,14 @@ def test_plan_counts_steps_or_epochs():
     assert len(plan_batches([5] * 10, 4, 0, epochs=2, max_steps=None)) == 6
     assert len(plan_batches([5] * 10, 4, 0, epochs=1, max_steps=7)) == 7
     assert len(plan_batches([5] * 10, 4, 0, epochs=0.5, max_steps=None)) == 2
+
+
+def test_parts_hold_at_most_so_many_padded_tokens():
+    batch = [Example(tuple(range(n)), 1) for n in (9, 2, 3, 3, 4, 12)]
+    sizes = [[len(e.ids) for e in part] for part in parts_of(batch, 12)]
+    # 4 x 3 = 12 fits, 4 x 4 does not; what is longer than the limit stands alone
+    assert sizes == [[2, 3, 3], [4], [9], [12]]
+    assert [len(part) for part in parts_of(batch, 1)] == [1] * 6 and parts_of([], 5) == []
 
 
 def test_smaller_volumes_are_prefixes_of_larger_ones():
@@ -127,8 +135,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(base):
     from searchtune.training.sft import Network, train_step
 
     gradients = []
-    for size in (None, 1):
-        settings = settings_of({"dtype": "float32", "batch_size": 3, "micro_batch_size": size})
+    for size in (2048, 1):
+        settings = settings_of({"dtype": "float32", "batch_size": 3, "micro_batch_tokens": size})
         network = Network.load(base, settings, 1)
         batch = [Example((5, 6, 7, 8, 9), 2), Example((5, 6, 7), 1), Example((9, 8, 7, 6), 3)]
         train_step(network, torch.optim.SGD(network.weights, lr=0.0), batch, settings, 0)

@@ -38,7 +38,7 @@ rule dense:
         "<results>/benchmarks/dense.{collection}.{model}.tsv"
     conda:
         "../../envs/retrieve.yaml"
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=config["hardware"]["mem_mb"],
     params:

@@ -149,6 +149,8 @@ rule udapdr_reranker:
         "<results>/benchmarks/udapdr_reranker.{chain}.{y}.tsv"
     conda:
         "../../envs/distil.yaml"
+    # the longest chain of jobs: others fill the gaps
+    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -176,6 +178,7 @@ rule udapdr_teachers:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     params:
         stage="score.teachers",
@@ -198,6 +201,7 @@ rule udapdr_student:
         "<results>/benchmarks/udapdr_student.{chain}.{student}.tsv"
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=3000,
@@ -250,7 +254,7 @@ rule udapdr_rerank:
         "<results>/benchmarks/udapdr_rerank.tsv"
     conda:
         "../../envs/distil.yaml"
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["light_threads"]
     params:
         stage="rerank.cross_encoder",
         args=udapdr.rerank_args(config),

@@ -100,8 +100,8 @@ class Train(Section):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="number format of training; auto = bfloat16 where the machine has units for it"
     )
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="examples in memory at once; empty = a whole step (count)"
+    micro_batch_tokens: int = Field(
+        2048, ge=16, description="padded tokens in memory at once; a step over more is summed up (tokens)"
     )
     gradient_checkpointing: bool = Field(False, description="keep less of the forward pass and compute it again")
     dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
@@ -130,7 +130,7 @@ class Strategies(Section):
     modes: list[Literal["pointwise", "pairwise", "listwise", "listwise_released"]] = Field(
         ["pointwise", "pairwise", "listwise", "listwise_released"],
         min_length=1,
-        description="ranking strategies; listwise_released = windows of 5 that do not overlap, over shuffled candidates",
+        description="ranking strategies; listwise_released = windows of 5 without overlap over shuffled candidates",
     )
     depth: int = Field(100, ge=2, description="BM25 passages a query (count; released code: 100, CQADupStack 10)")
     n_queries: int | None = Field(None, ge=2, description=f"test queries, drawn by seed; empty = all (count; {OURS})")
@@ -206,7 +206,9 @@ class Inters(Section):
         [0.25, 1.0], min_length=1, description="shares of the mixture that are trained on; 1.0 is the full model"
     )
     ablations: dict[str, Ablation] = Field({}, description="changes of the full recipe by name")
-    run_ablations: list[str] = Field([], description="those of them that are trained and tested; [all] = all but those in released templates")
+    run_ablations: list[str] = Field(
+        [], description="those that are trained and tested; [all] = all but those in released templates"
+    )
     test: Test = Test()
     strategies: Strategies = Strategies()
 
@@ -221,7 +223,9 @@ class Inters(Section):
     def _ablations_are_known(self) -> "Inters":
         for name in self.run_ablations:
             if name != "all" and name not in self.ablations:
-                raise ValueError(f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}")
+                raise ValueError(
+                    f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}"
+                )
         for name, row in self.ablations.items():
             if not NAME.fullmatch(name) or name in RESERVED:
                 raise ValueError(f"ablations.{name}: a name has small letters, digits and _, and is none of {RESERVED}")

@@ -124,8 +124,8 @@ class Train(Section):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="number format of training; auto = bfloat16 where the machine has units for it"
     )
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="examples in memory at once; empty = a whole step (count)"
+    micro_batch_tokens: int = Field(
+        2048, ge=16, description="padded tokens in memory at once; a step over more is summed up (tokens)"
     )
     add_tokens: list[str] = Field([], description="new tokens, such as <think> and </think> (released configuration)")
     dev_examples: int = Field(64, ge=1, description="held-out rows whose loss is followed (count)")

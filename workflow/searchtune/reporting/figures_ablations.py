@@ -41,7 +41,11 @@ def instruction_design(tables: dict[str, Loaded], folder: Path) -> None:
         groups = [
             (
                 "All tasks" if category == "all" else readable(category),
-                [dot_of(r, readable(r["system"]), look_of_variant(r), table.path) for r in rows if r["category"] == category],
+                [
+                    dot_of(r, readable(r["system"]), look_of_variant(r), table.path)
+                    for r in rows
+                    if r["category"] == category
+                ],
             )
             for category in dict.fromkeys(row["category"] for row in rows)
         ]

@@ -38,7 +38,9 @@ def status_of(rows: list[Row], used: bool) -> str:
     if used:
         return "used"
     if any(row.source == "licensed" for row in rows):
-        return "not used: its file must be put by hand (" + "; ".join(r.note for r in rows if r.source == "licensed") + ")"
+        return (
+            "not used: its file must be put by hand (" + "; ".join(r.note for r in rows if r.source == "licensed") + ")"
+        )
     if rows and all(row.source in PACKAGED for row in rows):
         return "not used: no examples are asked for at this scale"
     return "not used: it must be fetched from its publisher, which this scale does not ask for"

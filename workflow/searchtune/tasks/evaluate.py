@@ -15,11 +15,9 @@ from searchtune.tasks.ablation_tables import ABLATION, BASE_MODEL, ablations, ba
 from searchtune.tasks.answers import active_faults
 from searchtune.tasks.data_table import DATA, data_rows
 from searchtune.tasks.fault_table import fault_rows
-from searchtune.tasks.inventory import TASKS
 from searchtune.tasks.macro import macro_rows
 from searchtune.tasks.scorers import Faults
 from searchtune.tasks.scoring import (
-    Pair,
     Row,
     Scores,
     Values,
@@ -61,8 +59,9 @@ from searchtune.tasks.tabulate import (
     volume_rows,
 )
 from searchtune.tasks.variants import FEW_SHOT as FEW_SHOT_SET
-from searchtune.tasks.verdicts import VERDICTS, verdict_rows
 from searchtune.tasks.variants import FULL, OWN, ZERO_SHOT
+from searchtune.tasks.verdicts import VERDICTS, verdict_rows
+
 
 class Evaluation:
     """Everything that the tables are made of, read once."""
@@ -121,7 +120,10 @@ class Evaluation:
         with_shots = [self.scores(i, FEW_SHOT_SET) for i in shown]
         main += [
             full,
-            *([System(TUNED_FEW_SHOT, model, True, seeds=full.seeds, runs=with_shots, baseline=FEW_SHOT)] * bool(shown)),
+            *(
+                [System(TUNED_FEW_SHOT, model, True, seeds=full.seeds, runs=with_shots, baseline=FEW_SHOT)]
+                * bool(shown)
+            ),
             System(TUNED + GENERATED, model, True, seeds=full.seeds, runs=generated, baseline=UNTUNED + GENERATED),
         ]
         baselines = baseline_scores(self.test, self.known, self.collections, self.faults)
@@ -192,9 +194,10 @@ def run(job: Job) -> dict[str, Any]:
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list), claims and published (what
     the paper reports), statistics (of the full mixture). Outputs:
     tables (folder for the report: in_domain, ablation_*, round_trip, loss, parse_failures,
-    signs, faults, data, verdicts, strategies) and details (folder: metrics .json and .tsv, category_means, per_query). Params: base,
-    systems [{name, tuned, base, design, fraction, seed, sets}] aligned with predictions, ablations {design: {kind,
-    label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity, faults, k1, b,
+    signs, faults, data, verdicts, strategies) and details (folder: metrics .json and .tsv, category_means, per_query).
+
+    Params: base, systems [{name, tuned, base, design, fraction, seed, sets}] aligned with predictions, ablations
+    {design: {kind, label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity, faults, k1, b,
     statistics, rankings {task: {data set: collections}}.
     """
     stats = Statistics(**job.params["statistics"])

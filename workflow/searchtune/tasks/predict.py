@@ -31,9 +31,7 @@ def run(job: Job) -> dict[str, Any]:
     files = {name: job.inputs["prompts"] / f"{name}.jsonl" for name in params["sets"] if name != OWN}
     if OWN in params["sets"]:
         files[OWN] = job.inputs["own"] / "zero_shot.jsonl"
-    requests = [
-        request_of(row, name, params["form"]) for name, path in files.items() for row in read_jsonl(path)
-    ]
+    requests = [request_of(row, name, params["form"]) for name, path in files.items() for row in read_jsonl(path)]
     engine = open_engine(
         job.inputs["model"],
         params["backend"],

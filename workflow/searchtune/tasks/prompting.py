@@ -10,7 +10,7 @@ from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.prompts.templates import TARGET, Template, TemplateFile, TemplateSet, load_templates, render
 
 Row = dict[str, Any]
-DRAWS = 32  # candidates drawn for a demonstration before the whole pool is looked at
+DRAWS = 256  # candidates drawn for demonstrations before the whole pool is looked at
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def demonstrations(pool: Sequence[Row], row: Row, n: int, *key: Any) -> list[Row
             and (group is None or other["meta"].get("group") != group)
         )
 
-    rng = random.Random("\x1f".join(map(str, ("demonstrations", *key))))
-    # a few draws nearly always suffice; a pool of a hundred thousand is not shuffled for two examples
-    for draws in (DRAWS * n, len(pool)):
-        order = [other for i in rng.sample(range(len(pool)), min(draws, len(pool))) if usable(other := pool[i])]
+    # some draws nearly always suffice: a pool of a hundred thousand is not shuffled for two examples
+    for draws in (min(DRAWS, len(pool)), len(pool)):
+        rng = random.Random("\x1f".join(map(str, ("demonstrations", *key))))
+        order = [other for i in rng.sample(range(len(pool)), draws) if usable(other := pool[i])]
         if len(order) >= n:
             break
     if not row["labels"]:

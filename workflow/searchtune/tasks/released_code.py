@@ -22,7 +22,7 @@ def answer_after(prompt: str, truncated: str, generated: str, released: bool) ->
 
 
 def padded(answers: Sequence[Sequence[int]], pad_id: int) -> list[list[int]]:
-    """Return a batch of answers (token ids) as generation leaves it: the shorter ones filled up with ``pad_id`` (B5)."""
+    """Return a batch of answers (token ids) as generation leaves it: short ones filled up with ``pad_id`` (B5)."""
     longest = max(map(len, answers), default=0)
     return [[*answer, *[pad_id] * (longest - len(answer))] for answer in answers]
 

@@ -302,8 +302,9 @@ def run(job: Job) -> dict[str, Any]:
     """Write train and dev instructions, test prompts (zero_shot.jsonl, few_shot.jsonl) and statistics.
 
     Inputs: examples (folder), tokenizer (model folder), templates (YAML files); optional: released (folder with the
-    released template file) and released_table (its mapping); full (an ablation's: the full mixture's train.jsonl, whose
-    tokens are the budget). Outputs: train, dev, prompts (folder), statistics. Params: leave_out (pairs), form, seed, test_seed, cap, weights, uses, total_tokens, max_tokens, few_shot_share, max_shots, n_shots,
+    released template file) and released_table (its mapping); full (an ablation's: the full mixture's train.jsonl,
+    whose tokens are the budget). Outputs: train, dev, prompts (folder), statistics. Params: leave_out (pairs), form,
+    seed, test_seed, cap, weights, uses, total_tokens, max_tokens, few_shot_share, max_shots, n_shots,
     max_prompt_tokens, max_new_tokens, n_templates, with_description, bare.
     """
     folder = job.inputs["examples"]

@@ -156,7 +156,9 @@ def published_rows(comparisons: Comparisons, path: "Path") -> list[dict[str, Any
     return rows
 
 
-def verdict_rows(evaluation: "Evaluation", claims: "Path", published: "Path", stats: Statistics) -> list[dict[str, Any]]:
+def verdict_rows(
+    evaluation: "Evaluation", claims: "Path", published: "Path", stats: Statistics
+) -> list[dict[str, Any]]:
     """Return the table of verdicts: the claims in words, then the published means."""
     comparisons = Comparisons(evaluation, stats)
     rows = [r for row in read_tsv(claims) if row["paper"] == "inters" for r in comparisons.claim(row)]

@@ -147,7 +147,9 @@ def train(
     plan = [batch for groups in epochs for batch in group_batches(model, groups, collection, params["batch_size"], rng)]
     warmup = round(params["warmup_ratio"] * len(plan))
     pairs = sum(len(group.passages) for groups in epochs for group in groups)
-    optimizer = torch.optim.AdamW(model.model.parameters(), lr=params["lr"], weight_decay=params["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        model.model.parameters(), lr=params["lr"], weight_decay=params["weight_decay"], fused=True
+    )
     curve: list[dict[str, Any]] = []
     seen = 0
     model.model.train()

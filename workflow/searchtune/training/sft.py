@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
 from searchtune.llm.base import check_model_dir, revision_of
-from searchtune.llm.hardware import AUTO, device, dtype_name, dtype_of
+from searchtune.llm.hardware import AUTO, attention, device, dtype_name, dtype_of
 from searchtune.llm.tokens import Tokens
 from searchtune.training.checkpoints import save_model
 from searchtune.training.resume import Curve, Keeper
@@ -40,6 +40,7 @@ class Lora:
 @dataclass(frozen=True)
 class Settings:
     """What one training depends on. ``batch_size`` is in examples an optimiser step, ``max_length`` in tokens.
+    ``micro_batch_tokens``: padded tokens in memory at once.
 
     ``save_every_s``: seconds between saved states, from which a killed training goes on.
     """
@@ -52,7 +53,7 @@ class Settings:
     epochs: float = 1.0
     max_steps: int | None = None
     batch_size: int = 16
-    micro_batch_size: int | None = None
+    micro_batch_tokens: int = 2048
     max_length: int = 512
     warmup_ratio: float = 0.05
     schedule: str = "linear"
@@ -222,7 +223,10 @@ class Network:
         ids = torch.tensor([list(e.ids) + [0] * (width - len(e.ids)) for e in batch], device=self.device)
         places = torch.tensor([[e.n_prompt <= t < len(e.ids) for t in range(width)] for e in batch], device=self.device)
         half = self.settings.dtype != "float32"
-        with torch.autocast(self.device.type, dtype=dtype_of(self.settings.dtype) if half else None, enabled=half):
+        with (
+            torch.autocast(self.device.type, dtype=dtype_of(self.settings.dtype) if half else None, enabled=half),
+            attention(self.device.type, width),
+        ):
             hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
             logits = self.head(hidden[:, :-1][places[:, 1:]])
         targets = ids[places]
@@ -315,10 +319,11 @@ def fit(
 
     plan = plan_batches(lengths_of(train), settings.batch_size, settings.seed, settings.epochs, settings.max_steps)
     warmup = round(settings.warmup_ratio * len(plan))
-    optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0, fused=True)
     kept = keeper.restore(network.weights, optimizer) if keeper else None
     start, curve = kept or (0, Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings)}]))
-    log(f"step {start} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}{', gone on from there' if kept else ''}")
+    resumed = ", gone on from there" if kept else ""
+    log(f"step {start} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}{resumed}")
     for step in range(start, len(plan)):
         rate = settings.lr * rate_at(step, len(plan), warmup, settings.schedule)
         for group in optimizer.param_groups:
@@ -359,7 +364,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     n_tokens = sum(e.n_completion for e in batch)
     total = 0.0
-    for part in _parts(batch, settings):
+    for part in parts_of(batch, settings.micro_batch_tokens):
         loss, _ = network.loss(part)
         if not torch.isfinite(loss):
             raise ModelError(
@@ -373,16 +378,25 @@ def train_step(
     return total, n_tokens
 
 
-def _parts(batch: list[Example], settings: Settings) -> list[list[Example]]:
-    size = settings.micro_batch_size or settings.batch_size
-    ordered = sorted(batch, key=lambda e: len(e.ids))
-    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+def parts_of(batch: list[Example], tokens: int) -> list[list[Example]]:
+    """Return a batch, sorted by length, in parts of at most ``tokens`` tokens with padding (one example at least).
+
+    Parts by tokens, not by examples: short examples fill a matrix product, long ones do not fill the memory.
+    """
+    parts: list[list[Example]] = []
+    for example in sorted(batch, key=lambda e: len(e.ids)):
+        if parts and (len(parts[-1]) + 1) * len(example.ids) <= tokens:
+            parts[-1].append(example)
+        else:
+            parts.append([example])
+    return parts
 
 
 def _count(curve: Curve, batch: list[Example], settings: Settings) -> None:
     curve.tokens += sum(len(e.ids) for e in batch)
     curve.completion_tokens += sum(e.n_completion for e in batch)
-    curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in _parts(batch, settings))
+    parts = parts_of(batch, settings.micro_batch_tokens)
+    curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in parts)
 
 
 def dev_loss(network: Network, dev: list[Example], settings: Settings) -> float:
@@ -390,12 +404,10 @@ def dev_loss(network: Network, dev: list[Example], settings: Settings) -> float:
     import torch
 
     network.model.eval()
-    ordered = sorted(dev, key=lambda e: len(e.ids))
-    size = settings.micro_batch_size or settings.batch_size
     total, count = 0.0, 0
     with torch.no_grad():
-        for start in range(0, len(ordered), size):
-            loss, n = network.loss(ordered[start : start + size])
+        for part in parts_of(dev, settings.micro_batch_tokens):
+            loss, n = network.loss(part)
             total, count = total + loss.item(), count + n
     if not total < float("inf"):  # NaN compares false
         raise ModelError(f"the dev loss is {total / count}; lower lr (now {settings.lr}) or use dtype float32")

@@ -28,10 +28,12 @@ def reading_comprehension(paths: Sequence[Path], dataset: str, max_words: int) -
         split = split_of_file(path)
         for row in json_rows(path, "Data"):
             answer = Record(f"{row.where}, Answer", _object(row, "Answer"))
-            names = [answer.text("Value"), *(clean(text) for text in answer.items("Aliases"))]
+            aliases = [clean(text) for text in answer.items("Aliases")]
+            names = [answer.text("Value"), *aliases]
             passage = _passage(row, folders, names, max_words)
             if passage:
-                yield _example(dataset, row.text("QuestionId"), row.text("Question"), names, split, passage)
+                article = _article(aliases or names)
+                yield _example(dataset, row.text("QuestionId"), row.text("Question"), names, split, article, passage)
 
 
 def closed_book(paths: Sequence[Path], dataset: str, max_words: int) -> Iterator[Example]:
@@ -39,17 +41,24 @@ def closed_book(paths: Sequence[Path], dataset: str, max_words: int) -> Iterator
     for path in paths:
         split = split_of_file(path)
         for number, row in enumerate(table_rows(path, ("question", "answers"), quoted=True, header=False), 1):
-            yield _example(dataset, f"{split}-{number}", row.text("question"), _listed(row), split)
+            names = _listed(row)
+            yield _example(dataset, f"{split}-{number}", row.text("question"), names, split, _article(names))
 
 
-def _example(dataset: str, key: str, question: str, names: list[str], split: str, passage: str = "") -> Example:
+def _article(aliases: Sequence[str]) -> str:
+    """Return the least alias: DPR's list has the aliases, but not which of them is the answer's usual name."""
+    return f"triviaqa answer {min(normalise_article(name) for name in aliases if name)}"
+
+
+def _example(
+    dataset: str, key: str, question: str, names: list[str], split: str, article: str, passage: str = ""
+) -> Example:
     names = [name for name in dict.fromkeys(names) if name]
     return Example(
         f"reading_comprehension/{dataset}/{key}",
         "reading_comprehension",
         dataset,
-        # the least alias: DPR's list has the aliases, but not which of them is the answer's usual name
-        f"triviaqa answer {min(map(normalise_article, names[1:] if passage and names[1:] else names))}",
+        article,
         {"question": question} | ({"passage": passage} if passage else {}),
         names[0],
         references=tuple(names[1:]),
