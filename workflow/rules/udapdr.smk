@@ -147,10 +147,10 @@ rule udapdr_reranker:
         "<results>/logs/udapdr_reranker.{chain}.{y}.log",
     benchmark:
         "<results>/benchmarks/udapdr_reranker.{chain}.{y}.tsv"
-    conda:
-        "../../envs/distil.yaml"
     # the longest chain of jobs: others fill the gaps
     priority: 10
+    conda:
+        "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -176,9 +176,9 @@ rule udapdr_teachers:
         "<results>/logs/udapdr_teachers.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     params:
         stage="score.teachers",
@@ -199,9 +199,9 @@ rule udapdr_student:
         "<results>/logs/udapdr_student.{chain}.{student}.log",
     benchmark:
         "<results>/benchmarks/udapdr_student.{chain}.{student}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=3000,

@@ -42,12 +42,12 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         # its own source collection, whose articles are split
         "inters": {
             "inters": {
-                "train": ["instructions/train.jsonl"],
+                "train": ["full/train.jsonl"],
                 "eval": [name for name in foreign if name != INSTRUCTIONS],
                 "kinds": both,
             },
             # passages of a source collection are shared by its splits; its test questions are not
-            "inters, own tests": {"train": ["instructions/train.jsonl"], "eval": own, "kinds": ["query"]},
+            "inters, own tests": {"train": ["full/train.jsonl"], "eval": own, "kinds": ["query"]},
         },
         # an adapted student reads its target's passages by design; human queries must stay unseen
         "udapdr": {

@@ -70,7 +70,7 @@ def strategy_rows(
             baseline = evaluate(qrels, bm25, METRICS)
             if name not in seen:
                 seen.add(name)
-                head = {"system": BM25, "collection": name, "mode": "", "depth": counts["depth"]}
+                head: dict[str, Any] = {"system": BM25, "collection": name, "mode": "", "depth": counts["depth"]}
                 rows += metric_rows(head, baseline, None, stats)
             head = {"system": system} | {
                 key: counts[key] for key in ("collection", "mode", "depth", "window", "stride")

@@ -120,6 +120,7 @@ _TABLES = (
             "dataset",
             *_SCORE,
             "baseline",
+            "baseline_value",
             "p_value",
         ),
         group=("category", "task", "dataset", "metric"),

@@ -18,10 +18,10 @@ ABLATION = [
 ]
 BASE_MODEL = [
     *("system", "base_model", "tuned", "train_tokens", "category", "task", "dataset", "metric"),
-    *("value", "ci_low", "ci_high", "n", "baseline", "p_value"),
+    *("value", "ci_low", "ci_high", "n", "baseline", "baseline_value", "p_value"),
 ]
 # prompts that a row was asked with: the full model's, the variant's own, the full model's with demonstrations
-SAME, OWN_FORM, SHOWN = "same", "asked in its own form", "with demonstrations"
+SAME, OWN_FORM, SHOWN = "same", "own form", "with demonstrations"
 TRAINED, LEFT_OUT, MIXED = "trained", "left out", "some left out"
 MEAN, MEAN_METRIC = "mean of tasks", "mean of main metrics"
 
@@ -81,6 +81,11 @@ def means_of(pairs: list[Pair], parts: list[str]) -> dict[tuple[str, str], list[
     return {key: its for key, its in found.items() if its}
 
 
+def mean_of(category: str) -> str:
+    """Return what stands for the task in a row of means."""
+    return MEAN if category == "all" else f"{MEAN}, {category}"
+
+
 def rows_of(
     system: System, full: System | None, prompts: str, parts: list[str], stats: Statistics
 ) -> list[dict[str, Any]]:
@@ -101,7 +106,7 @@ def rows_of(
         place = names_of(pair) | {"metric": key[0][1], "scope": scope_of(parts, [pair])}
         rows.append(head | place | stats.row(table) | against(table, full.matrix(key) if full else None, stats))
     for (category, dataset), pairs in means_of(system.pairs(), parts).items():
-        place = {"category": category, "task": MEAN, "dataset": dataset, "scope": scope_of(parts, pairs)}
+        place = {"category": category, "task": mean_of(category), "dataset": dataset, "scope": scope_of(parts, pairs)}
         rows.append(head | place | mean_row(system, full, pairs, stats))
     return rows
 
@@ -135,12 +140,16 @@ def base_models(evaluation: "Evaluation", stats: Statistics) -> list[dict[str, A
         before = evaluation.system(f"untuned {base}", evaluation.index_of(False, 0.0, FULL, base), None)
         after = evaluation.system(f"tuned {base}", evaluation.index_of(True, 1.0, FULL, base), before.name)
         tokens = {before.name: 0, after.name: round(after.tokens)}
-        rows += [row | {"train_tokens": tokens[row["system"]]} for row in metric_rows([before, after], stats, True)]
+        values = {pair: before.matrix([(pair, spec_of(*pair).main)]) for pair in before.pairs()}
+        main = metric_rows([before, after], stats, True)
+        for row, pair in zip(main, [*before.pairs(), *after.pairs()], strict=True):
+            theirs = float(np.mean(values[pair])) if row["baseline"] else None
+            rows.append(row | {"train_tokens": tokens[row["system"]], "baseline_value": theirs})
         for system, other in ((before, None), (after, before)):
             for (category, dataset), pairs in means_of(system.pairs(), []).items():
                 rows.append(
                     {"system": system.name, "base_model": base, "tuned": system.tuned, "category": category}
-                    | {"task": MEAN, "dataset": dataset, "train_tokens": tokens[system.name]}
+                    | {"task": mean_of(category), "dataset": dataset, "train_tokens": tokens[system.name]}
                     | mean_row(system, other, pairs, stats)
                     | {"baseline": other.name if other else None}
                 )

@@ -192,13 +192,13 @@ def run(job: Job) -> dict[str, Any]:
     """Write the tables of INTERS.
 
     Inputs: examples, prompts, predictions (list), models (tuned, list), collections (list), claims and published (what
-    the paper reports), statistics (of the full mixture). Outputs:
-    tables (folder for the report: in_domain, ablation_*, round_trip, loss, parse_failures,
-    signs, faults, data, verdicts, strategies) and details (folder: metrics .json and .tsv, category_means, per_query).
+    the paper reports), statistics (of the full mixture). Outputs: tables (folder for the report: in_domain,
+    ablation_*, round_trip, loss, parse_failures, signs, faults, data, verdicts, strategies) and details (folder:
+    metrics .json and .tsv, category_means, per_query).
 
     Params: base, systems [{name, tuned, base, design, fraction, seed, sets}] aligned with predictions, ablations
-    {design: {kind, label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity, faults, k1, b,
-    statistics, rankings {task: {data set: collections}}.
+    {design: {kind, label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity,
+    faults, k1, b, statistics, rankings {task: {data set: collections}}.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)

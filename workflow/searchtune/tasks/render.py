@@ -323,18 +323,18 @@ def run(job: Job) -> dict[str, Any]:
     too_long = dict(renderer.too_long)
     write_jsonl(job.outputs["dev"], tallies["dev"].over(held_out(renderer, splits["dev"])))
     for name, shots in (("zero_shot", 0), ("few_shot", job.params["n_shots"])):
-        rows = tallies[name].over(test_prompts(renderer, splits["test"], shots))
-        write_jsonl(job.outputs["prompts"] / f"{name}.jsonl", rows)
+        asked = tallies[name].over(test_prompts(renderer, splits["test"], shots))
+        write_jsonl(job.outputs["prompts"] / f"{name}.jsonl", asked)
     table = [row for name, tally in tallies.items() for row in tally.table(name, too_long if name == "train" else None)]
     write_tsv(job.outputs["statistics"], STATISTICS_COLUMNS, table)
     train, tokens = tallies["train"], tallies["train"].tokens.total()
-    asked = tallies["zero_shot"].rows.total()
-    job.log(f"{train.rows.total()} training rows, {tokens} of {budget} tokens; {asked} test prompts")
+    n_prompts = tallies["zero_shot"].rows.total()
+    job.log(f"{train.rows.total()} training rows, {tokens} of {budget} tokens; {n_prompts} test prompts")
     return {
         "train_rows": train.rows.total(),
         "train_tokens": tokens,
         "dev_rows": tallies["dev"].rows.total(),
-        "zero_shot_prompts": asked,
+        "zero_shot_prompts": n_prompts,
         "few_shot_prompts": tallies["few_shot"].rows.total(),
         "few_shot_demonstrations": tallies["few_shot"].shots,
         "budget_tokens": budget,

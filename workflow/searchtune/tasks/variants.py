@@ -39,7 +39,8 @@ def mixtures(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for base in bases_of(config):
         first = base == config["inters"]["base"]
         crossed = chosen_ablations(config) if first or config["inters"]["cross_bases"] else {}
-        for design, row in ({FULL: {}} | crossed).items():
+        designs: dict[str, dict[str, Any]] = {FULL: {}} | crossed
+        for design, row in designs.items():
             found[design if first else f"{design}.{base}"] = {"base": base, "design": design, "ablation": row}
     return found
 

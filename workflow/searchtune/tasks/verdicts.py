@@ -112,7 +112,8 @@ class Comparisons:
         rows = []
         for first, second, pairs in sides:
             got = change(first, second, pairs, self.stats)
-            rows.append(head | got | {"verdict": verdict(sign, got["ci_low"], got["ci_high"])})
+            scope = {"category": "what was left out"} if row["scope"] == "left out" else {}
+            rows.append(head | scope | got | {"verdict": verdict(sign, got["ci_low"], got["ci_high"])})
         return rows or [head | {"compared": f"{row['ours']} against {row['against']}", "verdict": NOT_RUN}]
 
 
@@ -123,10 +124,10 @@ def published_rows(comparisons: Comparisons, path: "Path") -> list[dict[str, Any
     """
     published: dict[tuple[str, str], dict[str, float]] = {}
     trust = {}
-    for row in read_tsv(path):
-        if row["item"] == "figure_in_domain":
-            published.setdefault((row["system"], row["dataset"]), {})[row["setting"]] = float(row["value"])
-            trust[row["system"]] = row["trust"]
+    for line in read_tsv(path):
+        if line["item"] == "figure_in_domain":
+            published.setdefault((line["system"], line["dataset"]), {})[line["setting"]] = float(line["value"])
+            trust[line["system"]] = line["trust"]
     bases = dict.fromkeys(s["base"] for s in comparisons.evaluation.params["systems"])
     rows = []
     for (model, category), values in published.items():
@@ -138,7 +139,7 @@ def published_rows(comparisons: Comparisons, path: "Path") -> list[dict[str, Any
         )
         pairs = [pair for pair in first.pairs() if TASKS[pair[0]].category == code]
         theirs = values["tuned"] - values["base"]
-        row = {
+        row: dict[str, Any] = {
             "item": "in_domain",
             "claim": "tuned against base model",
             "published_system": model,

@@ -7,6 +7,7 @@ the right, where causal attention never looks, so no mask is needed.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,7 +226,8 @@ class Network:
         half = self.settings.dtype != "float32"
         with (
             torch.autocast(self.device.type, dtype=dtype_of(self.settings.dtype) if half else None, enabled=half),
-            attention(self.device.type, width),
+            # what is computed again must be computed alike, so checkpointing keeps torch's own choice
+            nullcontext() if self.settings.gradient_checkpointing else attention(self.device.type, width),
         ):
             hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
             logits = self.head(hidden[:, :-1][places[:, 1:]])

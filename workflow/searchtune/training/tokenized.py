@@ -82,12 +82,13 @@ def run(job: Job) -> dict[str, Any]:
     base = check_model_dir(job.inputs["model"])
     tokens = Tokens(base)
     settings = dict(job.params) | {"end": end_token(tokens, job.params["form"], eos_of(base))}
-    target, counts = job.outputs["tokens"], {}
+    target = job.outputs["tokens"]
+    counts: dict[str, dict[str, int]] = {}
     for name in ("train", "dev"):
         counts[name] = save_set(job.inputs[name], target / name, tokens, settings, job.work)
-        counts[name]["sha256"] = sha256_file(job.inputs[name])
         job.log("{}: {rows} instructions, {dropped} too long, {tokens} tokens".format(name, **counts[name]))
-    write_json(target / MANIFEST, {"form": settings["form"], "max_length": settings["max_length"], "sets": counts})
+    sets = {name: found | {"sha256": sha256_file(job.inputs[name])} for name, found in counts.items()}
+    write_json(target / MANIFEST, {"form": settings["form"], "max_length": settings["max_length"], "sets": sets})
     return {f"{name}_{key}": counts[name][key] for name in counts for key in ("rows", "dropped", "tokens")}
 
 

@@ -30,7 +30,8 @@ def query_clarification(paths: Sequence[Path], dataset: str, max_words: int) -> 
         missing = [name for name in _FILES if name not in files]
         if missing:
             raise DataError(f"{folder}: no file {missing[0]!r} is listed; a site needs {', '.join(_FILES)}")
-        yield from _site(*(files[name] for name in _FILES), dataset, max_words)
+        first, second, third = (files[name] for name in _FILES)
+        yield from _site(first, second, third, dataset, max_words)
 
 
 def _choice(row: Record, name: str) -> tuple[str, int, set[int], int]:

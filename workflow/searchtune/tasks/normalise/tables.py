@@ -138,9 +138,8 @@ def table_rows(
     path = Path(path)
     csv.field_size_limit(2**31 - 1)  # web documents in a cell exceed the module's default of 131,072 signs
     opener = gzip.open if path.name.endswith(".gz") else open
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     with opener(path, "rt", encoding=encoding, newline="") as handle:
-        rows = csv.reader(handle, delimiter=delimiter, quoting=quoting)
+        rows = csv.reader(handle, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
         try:
             names = list(next(rows, [])) if header else list(columns)
             _require(path, names, columns)
