@@ -10,7 +10,7 @@ from searchtune.files import read_tsv, write_json, write_jsonl
 from searchtune.stage import Job
 from searchtune.tasks.ablation_tables import weighted
 from searchtune.tasks.evaluate import Evaluation, run
-from searchtune.tasks.scoring import copied, majority, yes_run
+from searchtune.tasks.scoring import copied, is_copy, majority, round_trips, yes_run
 from searchtune.tasks.tabulate import fall_of, loss_rows
 from searchtune.tasks.verdicts import verdict
 
@@ -306,6 +306,17 @@ def test_round_trip_and_signs(job):
     assert signs["held-out loss falls"]["value"] == "0.25" and signs["held-out loss falls"]["passed"] == "true"
     assert signs["answers differ from the untuned model's"]["value"] == "1"
     assert signs["round trip of queries improves on squad"]["passed"] == "true"
+
+
+def test_a_copy_of_the_passage_is_no_query():
+    passage = "One two three, four five six seven eight nine ten eleven twelve thirteen fourteen."
+    words = passage.split()
+    assert not is_copy(" ".join(words[:12]), passage), "twelve words in a row, as people repeat them"
+    assert is_copy("He wrote: ONE two three four five six seven eight nine ten eleven twelve thirteen", passage)
+    assert not is_copy("", passage) and not is_copy("what is it?", "short")
+    row = example("query_generation", "squad", 0, {"passage": passage}, "?", passage_id="p0")
+    found = round_trips([row], [passage], [["p1", "p0"]])
+    assert [values[row["id"]] for values in found.values()] == [0.0, 1.0, 0.0]
 
 
 def test_failures_are_counted(job):

@@ -130,8 +130,8 @@ _TABLES = (
         "inters",
         "round_trip",
         "Round trip of written queries",
-        "How often BM25 finds the source passage with the query that a model wrote for it. High values can also "
-        "come from copied words.",
+        "How often BM25 finds the source passage with the query that a model wrote for it. A copied sentence finds "
+        "it, too; without copies: a text that repeats more than twelve words of its passage in a row counts as failed.",
         ("system", "collection", *_SCORE),
         ("p_value", "baseline"),
         group=("collection", "metric"),

@@ -175,8 +175,9 @@ class Evaluation:
                 self.params["b"],
             )
             for name, text in texts.items():
-                ranked = index.search([text(row) for row in rows], 10)
-                found[name][pair[1]] = round_trips(rows, [[i for i, _ in ranking] for ranking in ranked])
+                written = [text(row) for row in rows]
+                ranked = index.search(written, 10)
+                found[name][pair[1]] = round_trips(rows, written, [[i for i, _ in ranking] for ranking in ranked])
         return found
 
     def _written(self, place: int, prompt_set: str) -> Any:

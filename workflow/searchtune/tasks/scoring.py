@@ -1,6 +1,7 @@
 """Scores of a whole prompt set: one value an example and metric, for every task / data set pair."""
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ Row = dict[str, Any]
 Pair = tuple[str, str]
 # metric -> example (or query) id -> value
 Values = dict[str, dict[str, float]]
+# round trip in which a copy of the passage is no query; people's questions repeat at most twelve words in a row
+NO_COPIES, COPIED_WORDS = "Success@10 without copies", 12
 CORPUS_BLEU = {"corpus BLEU-1": 1, "corpus BLEU-2": 2}
 
 
@@ -196,12 +199,25 @@ def baseline_scores(
     return found
 
 
-def round_trips(rows: list[Row], found_ids: list[list[str]]) -> Values:
-    """Return Success@1 and Success@10: is the passage that a query was written for among the ids found with it?"""
-    found: Values = {"Success@1": {}, "Success@10": {}}
-    for row, ids in zip(rows, found_ids, strict=True):
+def is_copy(text: str, passage: str) -> bool:
+    """Say whether a text repeats more than ``COPIED_WORDS`` words of a passage in a row (case and signs aside)."""
+    mine, theirs = (re.findall(r"\w+", t.lower()) for t in (text, passage))
+    n = COPIED_WORDS + 1
+    runs = {tuple(theirs[i : i + n]) for i in range(len(theirs) - n + 1)}
+    return any(tuple(mine[i : i + n]) in runs for i in range(len(mine) - n + 1))
+
+
+def round_trips(rows: list[Row], texts: list[str], found_ids: list[list[str]]) -> Values:
+    """Return Success@1 and Success@10: is the passage that a query was written for among the ids found with it?
+
+    A model that repeats its passage finds it, too, and has written no query: ``NO_COPIES`` counts such a text as failed.
+    """
+    found: Values = {"Success@1": {}, "Success@10": {}, NO_COPIES: {}}
+    for row, text, ids in zip(rows, texts, found_ids, strict=True):
         for name, depth in (("Success@1", 1), ("Success@10", 10)):
             found[name][row["id"]] = float(row["meta"]["passage_id"] in ids[:depth])
+        wrote = not is_copy(text, row["fields"]["passage"])
+        found[NO_COPIES][row["id"]] = found["Success@10"][row["id"]] if wrote else 0.0
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from searchtune.errors import DataError
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval
 from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
-from searchtune.tasks.scoring import Pair, Scores, Values
+from searchtune.tasks.scoring import NO_COPIES, Pair, Scores, Values
 
 UNTUNED, FEW_SHOT, TUNED, TUNED_FEW_SHOT = "untuned zero-shot", "untuned few-shot", "tuned", "tuned few-shot"
 # labels are scored, as in the paper; the model's own words for them stand beside
@@ -306,7 +306,7 @@ def sign_rows(
         },
     ]
     for collection in trips[TUNED]:
-        before, after = (trips[name][collection]["Success@10"] for name in (UNTUNED, TUNED))
+        before, after = (trips[name][collection][NO_COPIES] for name in (UNTUNED, TUNED))
         gains = [after[i] - before[i] for i in sorted(after)]
         low, high = bootstrap_ci(gains, stats.seed, stats.samples, stats.level)
         rows.append(
@@ -315,7 +315,7 @@ def sign_rows(
                 "value": float(np.mean(gains)),
                 "threshold": "interval above 0",
                 "passed": low > 0,
-                "note": f"Success@10 {np.mean(list(before.values())):.2f} untuned, "
+                "note": f"{NO_COPIES} {np.mean(list(before.values())):.2f} untuned, "
                 f"{np.mean(list(after.values())):.2f} tuned; gain's interval {low:.2f} to {high:.2f}",
             }
         )
