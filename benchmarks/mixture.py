@@ -3,8 +3,8 @@
     python benchmarks/mixture.py resources/models/smollm2-135m-instruct results/demo/inters/examples --n 500000
 
 The examples of a finished run are repeated under new ids and articles until there are enough (their texts are real,
-so are their lengths), then the stages ``inters.render`` and ``train.tokenize`` run as in the workflow, each in a process
-of its own. The goal: five minutes and 2 GiB on two cores.
+so are their lengths), then the stages ``inters.render`` and ``train.tokenize`` run as in the workflow, each in a
+process of its own. The goal: five minutes and 2 GiB on two cores.
 """
 
 import argparse

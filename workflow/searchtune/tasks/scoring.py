@@ -210,7 +210,7 @@ def is_copy(text: str, passage: str) -> bool:
 def round_trips(rows: list[Row], texts: list[str], found_ids: list[list[str]]) -> Values:
     """Return Success@1 and Success@10: is the passage that a query was written for among the ids found with it?
 
-    A model that repeats its passage finds it, too, and has written no query: ``NO_COPIES`` counts such a text as failed.
+    A model that repeats its passage finds it, too, and has written no query: ``NO_COPIES`` counts that as failed.
     """
     found: Values = {"Success@1": {}, "Success@10": {}, NO_COPIES: {}}
     for row, text, ids in zip(rows, texts, found_ids, strict=True):
