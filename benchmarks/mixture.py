@@ -75,7 +75,8 @@ def main() -> None:
         repeated(Path(options.examples) / "train.jsonl", options.n, examples / "train.jsonl")
         for split in ("dev", "test"):
             (examples / f"{split}.jsonl").write_bytes((Path(options.examples) / f"{split}.jsonl").read_bytes())
-        templates = sorted({json.loads(line)["task"] for line in (examples / "test.jsonl").open(encoding="utf-8")})
+        lines = (examples / "test.jsonl").read_text(encoding="utf-8").splitlines()
+        templates = sorted({json.loads(line)["task"] for line in lines})
         files = {key: str(folder / f"{key}.jsonl") for key in ("train", "dev")}
         render = {
             "stage": "inters.render",
@@ -95,7 +96,8 @@ def main() -> None:
         print("stage\tinstructions\tseconds\tpeak_mib")
         for job in (render, encode):
             seconds, peak = timed(job, folder)
-            count = sum(1 for _ in open(files["train"], encoding="utf-8"))
+            with open(files["train"], encoding="utf-8") as handle:
+                count = sum(1 for _ in handle)
             print(f"{job['stage']}\t{count}\t{seconds:.0f}\t{peak}", flush=True)
 
 
