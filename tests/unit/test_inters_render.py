@@ -110,6 +110,10 @@ def test_demonstrations_come_from_other_articles_and_queries_and_show_every_labe
 def test_interleaving_keeps_proportions_in_every_beginning():
     weights = weights_of({"a/x": 500, "b/x": 100, "c/x": 40, "d/x": 0}, 120, {"b": 0.6})
     assert weights == {"a/x": 120, "b/x": 60, "c/x": 40}
+    # a weight of 90 for 30 examples would run dry and change the proportions half-way
+    assert weights_of({"a/x": 30}, 120, {"a": 3.0}) == {"a/x": 30} and weights_of({"a/x": 30}, 120, {"a": 3.0}, 2) == {
+        "a/x": 60
+    }
     order = list(islice(interleave({k: iter([k] * 500) for k in weights}, weights), 220))
     for end in (22, 55, 110, 220):
         counts = Counter(order[:end])
@@ -162,6 +166,7 @@ def job(tmp_path):
         "cap": 100,
         "weights": {},
         "uses": 2,
+        "mixed_uses": 2,
         "total_tokens": 100_000,
         "max_tokens": 60,
         "few_shot_share": 0.3,

@@ -288,7 +288,7 @@ def test_the_stage_renders_with_released_wordings(tmp_path):
     inputs |= {"released": tmp_path / "released", "released_table": tmp_path / "table.yaml"}
     inputs["templates"] = [ROOT / "workflow/prompts/inters/query_description.yaml"]
     outputs = {name: tmp_path / "out" / f"{name}.jsonl" for name in ("train", "dev", "statistics")}
-    params = {"form": "plain", "seed": 13, "test_seed": 42, "cap": 100, "weights": {}, "uses": 1}
+    params = {"form": "plain", "seed": 13, "test_seed": 42, "cap": 100, "weights": {}, "uses": 1, "mixed_uses": 1}
     params |= {"total_tokens": 10_000, "max_tokens": 90, "few_shot_share": 0.0, "max_shots": 1, "n_shots": 1}
     params |= {"max_prompt_tokens": 400, "max_new_tokens": {}, "n_templates": None, "with_description": True}
     job = Job(

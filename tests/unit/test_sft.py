@@ -59,6 +59,15 @@ def test_parts_hold_at_most_so_many_padded_tokens():
     assert [len(part) for part in parts_of(batch, 1)] == [1] * 6 and parts_of([], 5) == []
 
 
+def test_even_batches_take_exactly_so_many_steps():
+    lengths = [i % 30 + 1 for i in range(315)]
+    plan = plan_batches(lengths, 8, 0, 1.0, None, steps_per_epoch=70)
+    assert len(plan) == 70 and sorted(i for batch in plan for i in batch) == list(range(315))
+    assert {len(batch) for batch in plan} == {4, 5}
+    assert len(plan_batches(lengths, 8, 0, 2.0, None, steps_per_epoch=70)) == 140
+    assert len(plan_batches([5, 5], 8, 0, 1.0, None, steps_per_epoch=3)) == 3, "fewer examples than steps: again"
+
+
 def test_smaller_volumes_are_prefixes_of_larger_ones():
     assert prefix(list("abcdefgh"), 0.25) == ["a", "b"]
     assert prefix(["a"], 0.1) == ["a"]

@@ -109,8 +109,18 @@ rule inters_tokenize:
         "../scripts/stage.py"
 
 
+def paced_by(wildcards):
+    """Name the full mixture's tokens as an ablation's input: it takes as many optimiser steps."""
+    spec = INTERS_VARIANTS[wildcards.variant]
+    if spec["design"] == inters.FULL:
+        return {}
+    full = spec["mixture"].replace(spec["design"], inters.FULL, 1)
+    return {"paced_by": f"<results>/inters/mixtures/{full}/tokens"}
+
+
 rule inters_tune:
     input:
+        unpack(paced_by),
         model=lambda w: f"<resources>/models/{INTERS_VARIANTS[w.variant]['base']}",
         tokens=lambda w: mixture_of(w, "tokens"),
     output:

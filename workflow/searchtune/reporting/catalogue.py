@@ -45,6 +45,11 @@ _FAULTS = ("fault", "what", "system")
 _PRICE = ("metric", "corrected", "released")
 _FAILURES = ("step", "calls", "failed", "share")
 
+_EQUAL = (
+    " Tokens and optimiser steps are those of the full model; supervised tokens, which the loss counts, may differ. "
+    "p-value: paired test against the full model."
+)
+
 _TABLES = (
     Table(
         "inters",
@@ -71,7 +76,7 @@ _TABLES = (
             "inters",
             f"ablation_{kind}",
             title,
-            caption + " Training tokens are those of the full model; p-value: paired test against the full model.",
+            caption + _EQUAL,
             (
                 "system",
                 "base_model",
@@ -79,7 +84,8 @@ _TABLES = (
                 "scope",
                 "train_tokens",
                 "steps",
-                "examples",
+                "instructions",
+                "supervised_tokens",
                 "category",
                 "task",
                 "dataset",

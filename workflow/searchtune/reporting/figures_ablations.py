@@ -11,7 +11,7 @@ _COLUMNS = ["system", "base_model", "scope", "category", "dataset", "value", "ci
 
 def mean_rows(table: Loaded, dataset: str = "all") -> list[Row]:
     """Return the rows of means over tasks: of all test sets of a category, or of those left out."""
-    return [row for row in table.rows if row["task"].startswith(MEAN) and row["dataset"] == dataset]
+    return [row for row in table.rows if row["task"].startswith(MEAN) and row["dataset"].startswith(dataset)]
 
 
 def dot_of(row: Row, label: str, look: Look, path: Path) -> Dot:

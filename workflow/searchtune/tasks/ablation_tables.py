@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from searchtune.tasks.evaluate import Evaluation
 
 ABLATION = [
-    *("system", "base_model", "prompts", "scope", "train_tokens", "steps", "examples", "category", "task", "dataset"),
+    *(
+        "system",
+        "base_model",
+        "prompts",
+        "scope",
+        "train_tokens",
+        "steps",
+        "instructions",
+        "supervised_tokens",
+        "category",
+        "task",
+        "dataset",
+    ),
     *("metric", "value", "ci_low", "ci_high", "n", "baseline", "baseline_value", "p_value"),
 ]
 BASE_MODEL = [
@@ -49,7 +61,7 @@ def mean_row(system: System, full: System | None, pairs: list[Pair], stats: Stat
     """
     tasks = sorted({pair[0] for pair in pairs})
     keys = [[(p, spec_of(*p).main) for p in pairs if p[0] == task] for task in tasks]
-    value, low, high = stats.within([np.mean(system.matrix(k), axis=0) for k in keys])
+    value, low, high = stats.within([np.array(system.matrix(k)) for k in keys])
     table = weighted(system, pairs)
     row = {"metric": MEAN_METRIC, "value": value, "ci_low": low, "ci_high": high, "n": len(table[0])}
     return row | against(table, weighted(full, pairs) if full else None, stats)
@@ -96,7 +108,8 @@ def rows_of(
         "prompts": prompts,
         "train_tokens": round(system.tokens),
         "steps": round(system.steps),
-        "examples": round(system.examples),
+        "instructions": round(system.instructions),
+        "supervised_tokens": round(system.supervised),
         "baseline": full.name if full else None,
     }
     rows = []
@@ -106,7 +119,9 @@ def rows_of(
         place = names_of(pair) | {"metric": key[0][1], "scope": scope_of(parts, [pair])}
         rows.append(head | place | stats.row(table) | against(table, full.matrix(key) if full else None, stats))
     for (category, dataset), pairs in means_of(system.pairs(), parts).items():
-        place = {"category": category, "task": mean_of(category), "dataset": dataset, "scope": scope_of(parts, pairs)}
+        # means over other test sets are not comparable between variants, so they bear the variant's name
+        shown = dataset if dataset == "all" else f"{dataset} ({system.name})"
+        place = {"category": category, "task": mean_of(category), "dataset": shown, "scope": scope_of(parts, pairs)}
         rows.append(head | place | mean_row(system, full, pairs, stats))
     return rows
 

@@ -132,6 +132,8 @@ def render_args(config: dict[str, Any], mixture: str) -> dict[str, Any]:
         **part["mixture"],
         **test,
         **changes,
+        # the weights of a variant are those of the full mixture
+        "mixed_uses": part["mixture"]["uses"],
         "leave_out": sorted(name for name in used_pairs(config) if left_out(row, *split_pair(name))),
         "test_seed": part["test"]["seed"],
         "seed": config["seeds"][0],

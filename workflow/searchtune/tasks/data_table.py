@@ -46,7 +46,7 @@ def status_of(rows: list[Row], used: bool) -> str:
     return "not used: it must be fetched from its publisher, which this scale does not ask for"
 
 
-def data_args(config: dict[str, Any]) -> list[dict[str, str]]:
+def data_args(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what is known of every pair's data without reading any: verified, licence, status."""
     part, found = config["inters"], []
     registry = [row for row in load_registry().rows.values() if row.kind == "dataset"]
@@ -66,14 +66,15 @@ def data_args(config: dict[str, Any]) -> list[dict[str, str]]:
                 "pair": pair,
                 "verified": verified_of(rows),
                 "licence": "; ".join(dict.fromkeys(row.licence for row in rows)),
-                "status": status_of(rows, pair in used),
+                "status": status_of(rows, any(f"{task}/{name}" in used for name in ([dataset] if sources else sets))),
+                "sets": sets if not sources else [dataset],
             }
         )
     return found
 
 
 def data_rows(
-    known: list[dict[str, str]], examples: list[dict[str, str]], mixture: list[dict[str, str]]
+    known: list[dict[str, Any]], examples: list[dict[str, str]], mixture: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
     """Return the table: ``known`` of :func:`data_args`, the statistics of the examples and of the full mixture."""
     counts = {(row["task"], row["dataset"], row["split"]): int(row["examples"]) for row in examples}
@@ -81,11 +82,15 @@ def data_rows(
     rows = []
     for item in known:
         task, dataset = split_pair(item["pair"])
-        spec, row = TASKS[task], rendered.get((task, dataset), {"rows": "0", "tokens": "0"})
+        spec = TASKS[task]
+        texts = [rendered[task, name] for name in item["sets"] if (task, name) in rendered]
         rows.append(
             {"category": CATEGORIES[spec.category], "task": spec.title, "dataset": dataset}
-            | {split: counts.get((task, dataset, split), 0) for split in ("train", "dev", "test")}
-            | {"instructions": int(row["rows"]), "tokens": int(row["tokens"])}
+            | {s: sum(counts.get((task, name, s), 0) for name in item["sets"]) for s in ("train", "dev", "test")}
+            | {
+                key: sum(int(row[column]) for row in texts)
+                for key, column in (("instructions", "rows"), ("tokens",) * 2)
+            }
             | {key: item[key] for key in ("verified", "licence", "status")}
         )
     return rows

@@ -151,6 +151,7 @@ class Evaluation:
             baseline,
             _mean_of(trained, "steps"),
             _mean_of(trained, "examples"),
+            _mean_of(trained, "completion_tokens"),
         )
 
     def round_trips(self) -> dict[str, dict[str, Values]]:

@@ -25,7 +25,7 @@ def macro_rows(systems: list[System], stats: Statistics, rankings: Rankings) -> 
             pairs = [(task, collection) for collection in ids]
             if scored.issuperset(pairs):
                 metric = spec_of(task, ids[0]).main
-                tables = [np.mean(system.matrix([(pair, metric)]), axis=0) for pair in pairs]
+                tables = [np.array(system.matrix([(pair, metric)])) for pair in pairs]
                 value, low, high = stats.within(tables)
                 rows.append(
                     {
@@ -37,7 +37,7 @@ def macro_rows(systems: list[System], stats: Statistics, rankings: Rankings) -> 
                         "value": value,
                         "ci_low": low,
                         "ci_high": high,
-                        "n": sum(map(len, tables)),
+                        "n": sum(table.shape[1] for table in tables),
                     }
                 )
     return rows

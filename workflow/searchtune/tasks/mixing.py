@@ -6,12 +6,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def weights_of(sizes: Mapping[str, int], cap: int, multipliers: Mapping[str, float]) -> dict[str, float]:
-    """Return the weight of each pair (``task/dataset``): min(size, cap), times its task's multiplier.
+def weights_of(sizes: Mapping[str, int], cap: int, multipliers: Mapping[str, float], uses: int = 1) -> dict[str, float]:
+    """Return the weight of each pair (``task/dataset``): min(size, cap), times its task's multiplier, but never more
+    than its renderings, of which there are ``uses`` an example: a pair that runs dry would change the proportions.
 
     The scheme of T5 and FLAN, which INTERS names without its cap (facts: construction pipeline).
     """
-    return {pair: min(size, cap) * multipliers.get(pair.split("/")[0], 1.0) for pair, size in sizes.items() if size}
+    return {
+        pair: min(min(size, cap) * multipliers.get(pair.split("/")[0], 1.0), uses * size)
+        for pair, size in sizes.items()
+        if size
+    }
 
 
 def interleave(queues: Mapping[str, Iterator[T]], weights: Mapping[str, float]) -> Iterator[T]:

@@ -179,7 +179,8 @@ class Renderer:
 def mixture(renderer: Renderer, examples: list[Row], params: dict[str, Any]) -> Iterator[Row]:
     """Yield the training instructions: interleaved by weight, ended by the token budget or by the examples."""
     pairs = grouped(examples)
-    weights = weights_of({pair: len(rows) for pair, rows in pairs.items()}, params["cap"], params["weights"])
+    sizes = {pair: len(rows) for pair, rows in pairs.items()}
+    weights = weights_of(sizes, params["cap"], params["weights"], params["mixed_uses"])
     queues = {pair: renderer.renderings(rows, params["uses"]) for pair, rows in pairs.items()}
     total = 0
     for row in interleave(queues, weights):
@@ -304,7 +305,7 @@ def run(job: Job) -> dict[str, Any]:
     Inputs: examples (folder), tokenizer (model folder), templates (YAML files); optional: released (folder with the
     released template file) and released_table (its mapping); full (an ablation's: the full mixture's train.jsonl,
     whose tokens are the budget). Outputs: train, dev, prompts (folder), statistics. Params: leave_out (pairs), form,
-    seed, test_seed, cap, weights, uses, total_tokens, max_tokens, few_shot_share, max_shots, n_shots,
+    seed, test_seed, cap, weights, uses, mixed_uses, total_tokens, max_tokens, few_shot_share, max_shots, n_shots,
     max_prompt_tokens, max_new_tokens, n_templates, with_description, bare.
     """
     folder = job.inputs["examples"]

@@ -54,7 +54,8 @@ class System:
     runs: list[Scores] = field(default_factory=list)
     baseline: str | None = None
     steps: float = 0.0
-    examples: float = 0.0
+    instructions: float = 0.0
+    supervised: float = 0.0
 
     def pairs(self) -> list[Pair]:
         """Return the pairs that the system has scores for, in the order of the inventory."""
@@ -89,9 +90,19 @@ class Statistics:
         return paired_test(first, second, self.seed, self.permutations)
 
     def within(self, tables: list[np.ndarray]) -> tuple[float, float, float]:
-        """Return (value, low, high) of the unweighted mean of several means; examples are resampled within each."""
+        """Return (value, low, high) of the unweighted mean of several means of tables (seeds by examples).
+
+        Examples are resampled within each table, seeds for all tables at once: a seed is one model for all of them.
+        """
         rng = np.random.default_rng(self.seed)
-        drawn = np.mean([t[rng.integers(0, len(t), (self.samples, len(t)))].mean(axis=1) for t in tables], axis=0)
+        seeds = len(tables[0])
+        counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), self.samples) / seeds if seeds > 1 else None
+        draws = []
+        for table in tables:
+            values = np.broadcast_to(table[0], (self.samples, table.shape[1])) if counts is None else counts @ table
+            places = rng.integers(0, table.shape[1], (self.samples, table.shape[1]))
+            draws.append(np.take_along_axis(values, places, axis=1).mean(axis=1))
+        drawn = np.mean(draws, axis=0)
         low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
         return float(np.mean([t.mean() for t in tables])), float(low), float(high)
 
@@ -183,7 +194,8 @@ def volume_rows(systems: list[System], stats: Statistics) -> list[dict[str, Any]
                     "train_tokens": round(system.tokens),
                     "category": CATEGORIES[spec.category],
                     "task": spec.title,
-                    "metric": spec.main,
+                    # data sets of a task may have other main metrics
+                    "metric": " / ".join(dict.fromkeys(metric for _, metric in keys)),
                     **stats.row(system.matrix(keys)),
                 }
             )
@@ -200,7 +212,7 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
             # the mean over fewer data sets would be of other data
             if not keys or sum(map(len, keys)) < sum(len(k) for t, k in whole.items() if TASKS[t].category == category):
                 continue
-            tables = [np.mean(system.matrix(k), axis=0) for k in keys]
+            tables = [np.array(system.matrix(k)) for k in keys]
             value, low, high = stats.within(tables)
             rows.append(
                 {
@@ -213,7 +225,7 @@ def category_rows(systems: list[System], stats: Statistics) -> list[dict[str, An
                     "ci_low": 100 * low,
                     "ci_high": 100 * high,
                     "n_tasks": len(keys),
-                    "n": sum(map(len, tables)),
+                    "n": sum(table.shape[1] for table in tables),
                 }
             )
     return rows

@@ -26,6 +26,7 @@ VERDICTS = [
 SAME, WITHIN, DIFFERS, UNKNOWN, NOT_RUN = (
     *("same direction", "within tolerance", "differs", "can't tell at this scale", "not run"),
 )
+NOT_OF_THE_PAPER = ("query_generation",)  # the workflow's own task
 TOLERANCE = 0.1  # of the published change; ours, the paper gives no spread
 # categories as the published values name them
 PUBLISHED = {"QU": "query_understanding", "DU": "document_understanding", "QDU": "query_document_understanding"}
@@ -36,10 +37,10 @@ def verdict(direction: float, low: float, high: float, published: float | None =
 
     ``published``: the published change, given only where the model is the same; ``value``: ours, on the same scale.
     """
-    if published is not None and abs(value - published) <= TOLERANCE * abs(published):
-        return WITHIN
     if low <= 0 <= high:
         return UNKNOWN
+    if published is not None and abs(value - published) <= TOLERANCE * abs(published):
+        return WITHIN
     return SAME if (low > 0) == (direction > 0) else DIFFERS
 
 
@@ -48,14 +49,14 @@ def change(system: System, other: System, pairs: list[Pair], stats: Statistics) 
     tables = []
     for task in sorted({pair[0] for pair in pairs}):
         keys = [(pair, spec_of(*pair).main) for pair in pairs if pair[0] == task]
-        first, second = (np.mean(s.matrix(keys), axis=0) for s in (system, other))
-        tables.append(first - second)
+        # an untuned model has one row for all seeds of a tuned one
+        tables.append(np.array(system.matrix(keys)) - np.array(other.matrix(keys)))
     value, low, high = stats.within(tables)
     return {
         "change": 100 * value,
         "ci_low": 100 * low,
         "ci_high": 100 * high,
-        "n": sum(map(len, tables)),
+        "n": sum(table.shape[1] for table in tables),
         "seeds": len(system.runs),
         "compared": f"{system.name} against {other.name}",
         "base_model": system.base_model,
@@ -95,10 +96,20 @@ class Comparisons:
         """Return every model that was tuned without some test sets, with those."""
         found = []
         for design, row in self.evaluation.params["ablations"].items():
-            if row["leave_out"] and (system := self.designed(design)):
+            # a task whose other data sets were trained on is no unseen task
+            whole = row["leave_out"] and not any("/" in part for part in row["leave_out"])
+            if whole and (system := self.designed(design)):
                 pairs = [p for p in system.pairs() if any(leaves_out(part, *p) for part in row["leave_out"])]
                 found += [(system, pairs)] if pairs else []
         return found
+
+    def parts(self, scope: str) -> dict[str, list[Pair]]:
+        """Return name -> test sets that a claim is judged on: all tasks of the paper, or each category alone."""
+        pairs = [pair for pair in self.full.pairs() if pair[0] not in NOT_OF_THE_PAPER]
+        if scope == "all":
+            return {"all tasks": pairs}
+        found = {title: [p for p in pairs if TASKS[p[0]].category == code] for code, title in CATEGORIES.items()}
+        return {title: its for title, its in found.items() if its}
 
     def claim(self, row: dict[str, str]) -> list[dict[str, Any]]:
         """Return the verdicts on one claim: one row, or one a left-out part; ``not run`` where a side is missing."""
@@ -106,14 +117,16 @@ class Comparisons:
         sign = 1.0 if row["direction"] == "up" else -1.0
         if row["scope"] == "left out":
             sides = [(system, self.untuned, pairs) for system, pairs in self.unseen()]
+            names = ["what was left out"] * len(sides)
         else:
             first, second = self.side(row["ours"]), self.side(row["against"])
-            sides = [(first, second, self.full.pairs())] if first and second else []
+            parts = self.parts(row["scope"]) if first and second else {}
+            sides = [(first, second, pairs) for pairs in parts.values() if first and second]
+            names = list(parts)
         rows = []
-        for first, second, pairs in sides:
+        for name, (first, second, pairs) in zip(names, sides, strict=True):
             got = change(first, second, pairs, self.stats)
-            scope = {"category": "what was left out"} if row["scope"] == "left out" else {}
-            rows.append(head | scope | got | {"verdict": verdict(sign, got["ci_low"], got["ci_high"])})
+            rows.append(head | {"category": name} | got | {"verdict": verdict(sign, got["ci_low"], got["ci_high"])})
         return rows or [head | {"compared": f"{row['ours']} against {row['against']}", "verdict": NOT_RUN}]
 
 
@@ -137,7 +150,7 @@ def published_rows(comparisons: Comparisons, path: "Path") -> list[dict[str, Any
             comparisons.evaluation.system(name, comparisons.evaluation.index_of(tuned, share, FULL, base), None)
             for name, tuned, share in (("tuned", True, 1.0), ("untuned", False, 0.0))
         )
-        pairs = [pair for pair in first.pairs() if TASKS[pair[0]].category == code]
+        pairs = [p for p in first.pairs() if TASKS[p[0]].category == code and p[0] not in NOT_OF_THE_PAPER]
         theirs = values["tuned"] - values["base"]
         row: dict[str, Any] = {
             "item": "in_domain",

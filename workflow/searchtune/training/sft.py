@@ -8,7 +8,7 @@ the right, where causal attention never looks, so no mask is needed.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,8 @@ class Settings:
     """What one training depends on. ``batch_size`` is in examples an optimiser step, ``max_length`` in tokens.
     ``micro_batch_tokens``: padded tokens in memory at once.
 
-    ``save_every_s``: seconds between saved states, from which a killed training goes on.
+    ``steps_per_epoch`` takes the place of ``batch_size``. ``save_every_s``: seconds between saved states, from which a
+    killed training goes on.
     """
 
     form: str = "chatml"
@@ -67,6 +68,7 @@ class Settings:
     dev_examples: int = 64
     log_steps: int = 10
     save_every_s: float = 300.0
+    steps_per_epoch: int | None = None
 
 
 def settings_of(params: dict[str, Any]) -> Settings:
@@ -88,8 +90,8 @@ def settings_of(params: dict[str, Any]) -> Settings:
 
 
 def run(job: "Job") -> dict:
-    """Stage entry: inputs {model, train, dev}, or {model, tokens} of stage ``train.tokenize``; outputs {model}: the
-    merged model, its tokenizer and training.json.
+    """Stage entry: inputs {model, train, dev}, or {model, tokens} of stage ``train.tokenize``, and paced_by (the tokens of
+    another mixture, whose steps an epoch are taken); outputs {model}: the merged model, its tokenizer, training.json.
 
     Raises ModelError for a loss that is not finite, an unknown LoRA target or missing end token; DataError if no
     example is short enough.
@@ -98,6 +100,9 @@ def run(job: "Job") -> dict:
     base = check_model_dir(job.inputs["model"])
     network = Network.load(base, settings, job.threads)
     train, dev, dropped, data = _sets(job, network, settings)
+    if "paced_by" in job.inputs:
+        paced = len(TokenSet(job.inputs["paced_by"] / "train", settings.fraction))
+        settings = replace(settings, steps_per_epoch=-(-paced // settings.batch_size))
     job.log(
         f"{len(train)} examples, {dropped} dropped as longer than {settings.max_length} tokens; "
         f"{network.n_trainable:,} weights learn on {network.device}"
@@ -319,7 +324,14 @@ def fit(
     """
     import torch
 
-    plan = plan_batches(lengths_of(train), settings.batch_size, settings.seed, settings.epochs, settings.max_steps)
+    plan = plan_batches(
+        lengths_of(train),
+        settings.batch_size,
+        settings.seed,
+        settings.epochs,
+        settings.max_steps,
+        settings.steps_per_epoch,
+    )
     warmup = round(settings.warmup_ratio * len(plan))
     optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0, fused=True)
     kept = keeper.restore(network.weights, optimizer) if keeper else None

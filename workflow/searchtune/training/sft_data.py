@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from searchtune.errors import ConfigError, DataError, ModelError
@@ -77,16 +78,46 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
     return batches
 
 
+def even_batches(lengths: Sequence[int], steps: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return one epoch in ``steps`` batches whose sizes differ by one at most, grouped and shuffled as above.
+
+    A variant with shorter instructions has more of them in as many tokens; this keeps its optimiser steps equal.
+    """
+    order = list(range(len(lengths)))
+    shuffler = random.Random(f"{seed}-{epoch}")
+    shuffler.shuffle(order)
+    cuts = [round(i * len(order) / steps) for i in range(steps + 1)]
+    batches = []
+    for first in range(0, steps, SORTED_BATCHES):
+        last = min(first + SORTED_BATCHES, steps)
+        ordered = sorted(order[cuts[first] : cuts[last]], key=lambda i: lengths[i])
+        batches += [ordered[a - cuts[first] : b - cuts[first]] for a, b in pairwise(cuts[first : last + 1])]
+    shuffler.shuffle(batches)
+    return [batch for batch in batches if batch]
+
+
 def plan_batches(
-    lengths: Sequence[int], batch_size: int, seed: int, epochs: float, max_steps: int | None
+    lengths: Sequence[int],
+    batch_size: int,
+    seed: int,
+    epochs: float,
+    max_steps: int | None,
+    steps_per_epoch: int | None = None,
 ) -> list[list[int]]:
-    """Return the batches of a whole training: ``max_steps`` of them if given, else ``epochs`` passes over the data."""
-    per_epoch = -(-len(lengths) // batch_size)
+    """Return the batches of a whole training: ``max_steps`` of them if given, else ``epochs`` passes over the data.
+
+    ``steps_per_epoch`` spreads the data over so many batches in place of ``batch_size`` examples each.
+    """
+    per_epoch = steps_per_epoch or -(-len(lengths) // batch_size)
     total = max_steps or max(1, round(per_epoch * epochs))
     plan: list[list[int]] = []
     epoch = 0
     while len(plan) < total:
-        plan += epoch_batches(lengths, batch_size, seed, epoch)
+        plan += (
+            even_batches(lengths, steps_per_epoch, seed, epoch)
+            if steps_per_epoch
+            else epoch_batches(lengths, batch_size, seed, epoch)
+        )
         epoch += 1
     return plan[:total]
 
