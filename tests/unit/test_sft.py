@@ -99,7 +99,7 @@ def train(base, data, target, **params):
     from searchtune.training.sft import run
 
     inputs = {"model": base, "train": data / "train.jsonl", "dev": data / "dev.jsonl"}
-    return run(Job("train.sft", inputs, {"model": target}, QUICK | params, threads=1))
+    return run(Job("train.sft", inputs, {"model": target}, QUICK | params, threads=1, work=target.parent / "work"))
 
 
 @pytest.mark.slow
@@ -322,7 +322,8 @@ def test_token_sets_train_like_the_instructions_that_they_hold(base, data, tmp_p
     assert (counts["train_rows"], counts["train_dropped"], counts["dev_rows"]) == (8, 0, 4)
     train(base, data, tmp_path / "a", fraction=0.5)
     params = QUICK | {"fraction": 0.5}
-    sft.run(Job("train.sft", {"model": base, "tokens": tmp_path / "t"}, {"model": tmp_path / "b"}, params, threads=1))
+    inputs = {"model": base, "tokens": tmp_path / "t"}
+    sft.run(Job("train.sft", inputs, {"model": tmp_path / "b"}, params, threads=1, work=tmp_path / "w2"))
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
 
 

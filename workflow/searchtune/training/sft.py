@@ -90,7 +90,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
 
 
 def run(job: "Job") -> dict:
-    """Stage entry: inputs {model, train, dev}, or {model, tokens} of stage ``train.tokenize``, and paced_by (the tokens of
+    """Stage entry: inputs {model, train, dev}, or {model, tokens} of stage ``train.tokenize``, and paced_by (tokens of
     another mixture, whose steps an epoch are taken); outputs {model}: the merged model, its tokenizer, training.json.
 
     Raises ModelError for a loss that is not finite, an unknown LoRA target or missing end token; DataError if no
