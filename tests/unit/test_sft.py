@@ -99,7 +99,16 @@ def train(base, data, target, **params):
     from searchtune.training.sft import run
 
     inputs = {"model": base, "train": data / "train.jsonl", "dev": data / "dev.jsonl"}
-    return run(Job("train.sft", inputs, {"model": target}, QUICK | params, threads=1, work=target.parent / "work"))
+    return run(
+        Job(
+            "train.sft",
+            inputs,
+            {"model": target},
+            QUICK | params,
+            threads=1,
+            work=target.with_name(f"{target.name}.work"),
+        )
+    )
 
 
 @pytest.mark.slow
