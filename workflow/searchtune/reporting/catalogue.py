@@ -137,7 +137,8 @@ _TABLES = (
         "round_trip",
         "Round trip of written queries",
         "How often BM25 finds the source passage with the query that a model wrote for it. A copied sentence finds "
-        "it, too; without copies: a text that repeats more than twelve words of its passage in a row counts as failed.",
+        "it, too; without copies: a text that repeats more than twelve words of its passage in a row counts as failed. "
+        "Model of the first seed.",
         ("system", "collection", *_SCORE),
         ("p_value", "baseline"),
         group=("collection", "metric"),
@@ -194,7 +195,8 @@ _TABLES = (
         "strategies",
         "Ranking strategies",
         "BM25's passages reranked by one model: pointwise (probability of yes), pairwise (bubble sort) and listwise "
-        "(sliding windows), on the same candidates. Broken: windows whose answer did not name every passage.",
+        "(sliding windows), on the same candidates. Broken: windows whose answer did not name every passage. "
+        "Model of the first seed.",
         ("system", "collection", "mode", "depth", "window", "stride", *_SCORE, "tie_share", "dropped", "asked"),
         ("broken", "prompt_tokens", "completion_tokens", "baseline", "p_value"),
         group=("collection", "depth", "metric"),
@@ -204,7 +206,7 @@ _TABLES = (
         "inters",
         "loss",
         "Loss of the tuning run",
-        "Training and held-out loss by step.",
+        "Training and held-out loss by step, full model of the first seed.",
         ("split", "step", "tokens", "loss"),
         main=False,
     ),
@@ -275,7 +277,8 @@ _TABLES = (
             paper,
             "faults",
             "What faults of the released code are worth",
-            "The same answers and scores, evaluated by the field's standard definition and as the released code does.",
+            "The same answers and scores, evaluated by the field's standard definition and as the released code does. Of "
+            "models with several seeds the first.",
             (*_FAULTS, *places, *_PRICE),
             main=False,
         )
