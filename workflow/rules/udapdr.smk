@@ -3,7 +3,8 @@
 # prompt, labelled tuples, students. Then every system searches the target, and is timed and compared.
 # Inputs: the two collections, BM25 and dense runs of the target, writers, encoder. Outputs: tables/.
 # Cost at demo on two cores: one to two minutes of writing a chain, two to three of training, one of
-# scoring; tests and timing two. Training jobs take one thread each, so that they run side by side.
+# scoring; tests and timing two. Training jobs take one thread each, so that they run side by side: writing has
+# priority, so that both chains reach them together, and the clock of latency, which takes all cores, comes last.
 from searchtune.synthesis import udapdr_arguments as udapdr
 
 UDAPDR = config["udapdr"]
@@ -32,6 +33,7 @@ rule udapdr_seed:
         "<results>/benchmarks/udapdr_seed.{chain}.tsv"
     conda:
         "../../envs/generate-cpu.yaml"
+    priority: 20
     threads: config["hardware"]["threads"]
     resources:
         mem_mb=config["hardware"]["mem_mb"],
@@ -77,6 +79,7 @@ rule udapdr_scale_up:
         "<results>/benchmarks/udapdr_scale_up.{chain}.tsv"
     conda:
         "../../envs/generate-cpu.yaml"
+    priority: 20
     threads: config["hardware"]["threads"]
     resources:
         mem_mb=config["hardware"]["mem_mb"],
@@ -128,6 +131,7 @@ rule udapdr_filter:
         "<results>/benchmarks/udapdr_filter.{chain}.tsv"
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     params:
         stage="udapdr.filter",
         args=udapdr.filter_args(config),
@@ -147,10 +151,9 @@ rule udapdr_reranker:
         "<results>/logs/udapdr_reranker.{chain}.{y}.log",
     benchmark:
         "<results>/benchmarks/udapdr_reranker.{chain}.{y}.tsv"
-    # the longest chain of jobs: others fill the gaps
-    priority: 10
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -176,9 +179,9 @@ rule udapdr_teachers:
         "<results>/logs/udapdr_teachers.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
-    priority: 10
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     params:
         stage="score.teachers",
@@ -199,9 +202,9 @@ rule udapdr_student:
         "<results>/logs/udapdr_student.{chain}.{student}.log",
     benchmark:
         "<results>/benchmarks/udapdr_student.{chain}.{student}.tsv"
-    priority: 10
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=3000,
@@ -226,6 +229,7 @@ rule udapdr_search:
         "<results>/benchmarks/udapdr_search.{retriever}.tsv"
     conda:
         "../../envs/distil.yaml"
+    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -281,6 +285,7 @@ rule udapdr_latency:
         "<results>/benchmarks/udapdr_latency.tsv"
     conda:
         "../../envs/distil.yaml"
+    priority: -10
     threads: config["hardware"]["threads"]
     params:
         stage="udapdr.latency",
