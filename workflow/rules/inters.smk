@@ -46,18 +46,9 @@ rule inters_examples:
         "../scripts/stage.py"
 
 
-def full_mixture(wildcards):
-    """Name the full mixture as an ablation's input: its tokens are the ablation's budget."""
-    spec = INTERS_MIXTURES[wildcards.mixture]
-    full = wildcards.mixture.replace(spec["design"], inters.FULL, 1)
-    if spec["design"] == inters.FULL:
-        return {}
-    return {"full": f"<results>/inters/mixtures/{full}/train.jsonl"}
-
-
 rule inters_render:
     input:
-        unpack(full_mixture),
+        unpack(lambda w: inters.full_mixture(config, w.mixture)),
         unpack(lambda w: inters.released_input(config, w.mixture)),
         examples="<results>/inters/examples",
         tokenizer=lambda w: f"<resources>/models/{INTERS_MIXTURES[w.mixture]['base']}",
@@ -83,11 +74,6 @@ rule inters_render:
         "../scripts/stage.py"
 
 
-def mixture_of(wildcards, file):
-    """Return a file of the mixture that a tuned model learns from."""
-    return f"<results>/inters/mixtures/{INTERS_VARIANTS[wildcards.variant]['mixture']}/{file}"
-
-
 rule inters_tokenize:
     input:
         model=lambda w: f"<resources>/models/{INTERS_MIXTURES[w.mixture]['base']}",
@@ -109,20 +95,11 @@ rule inters_tokenize:
         "../scripts/stage.py"
 
 
-def paced_by(wildcards):
-    """Name the full mixture's tokens as an ablation's input: it takes as many optimiser steps."""
-    spec = INTERS_VARIANTS[wildcards.variant]
-    if spec["design"] == inters.FULL:
-        return {}
-    full = spec["mixture"].replace(spec["design"], inters.FULL, 1)
-    return {"paced_by": f"<results>/inters/mixtures/{full}/tokens"}
-
-
 rule inters_tune:
     input:
-        unpack(paced_by),
+        unpack(lambda w: inters.paced_by(INTERS_VARIANTS[w.variant])),
         model=lambda w: f"<resources>/models/{INTERS_VARIANTS[w.variant]['base']}",
-        tokens=lambda w: mixture_of(w, "tokens"),
+        tokens=lambda w: inters.mixture_file(INTERS_VARIANTS[w.variant], "tokens"),
     output:
         model=directory("<results>/inters/models/{variant}"),
     log:
@@ -167,16 +144,9 @@ rule inters_predict_base:
         "../scripts/stage.py"
 
 
-def own_prompts(wildcards):
-    """Name a model's own prompts where its mixture has another form: they are asked beside the full one's."""
-    if not inters.own_form(config, INTERS_VARIANTS[wildcards.variant]["mixture"]):
-        return {}
-    return {"own": mixture_of(wildcards, "prompts")}
-
-
 rule inters_predict_tuned:
     input:
-        unpack(own_prompts),
+        unpack(lambda w: inters.own_prompts(config, INTERS_VARIANTS[w.variant])),
         model="<results>/inters/models/{variant}",
         prompts="<results>/inters/mixtures/full/prompts",
     output:

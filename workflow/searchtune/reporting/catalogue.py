@@ -277,8 +277,8 @@ _TABLES = (
             paper,
             "faults",
             "What faults of the released code are worth",
-            "The same answers and scores, evaluated by the field's standard definition and as the released code does. Of "
-            "models with several seeds the first.",
+            "The same answers and scores, evaluated by the field's standard definition and as the released code does. "
+            "Of models with several seeds the first.",
             (*_FAULTS, *places, *_PRICE),
             main=False,
         )

@@ -173,6 +173,28 @@ def predict_args(config: dict[str, Any], base: str, sets: list[str]) -> dict[str
     }
 
 
+def mixture_file(variant: dict[str, Any], file: str, design: str = "") -> str:
+    """Return a file of the mixture that a tuned model learns from, or of the same base's mixture of another design."""
+    name = variant["mixture"].replace(variant["design"], design or variant["design"], 1)
+    return f"<results>/inters/mixtures/{name}/{file}"
+
+
+def full_mixture(config: dict[str, Any], mixture: str) -> dict[str, str]:
+    """Return the full mixture as an ablation's input of inters.render: its tokens are the ablation's budget."""
+    spec = mixtures(config)[mixture] | {"mixture": mixture}
+    return {} if spec["design"] == FULL else {"full": mixture_file(spec, "train.jsonl", FULL)}
+
+
+def paced_by(variant: dict[str, Any]) -> dict[str, str]:
+    """Return the full mixture's tokens as an ablation's input of train.sft: it takes as many optimiser steps."""
+    return {} if variant["design"] == FULL else {"paced_by": mixture_file(variant, "tokens", FULL)}
+
+
+def own_prompts(config: dict[str, Any], variant: dict[str, Any]) -> dict[str, str]:
+    """Return a model's own prompts where its mixture has another form: they are asked beside the full one's."""
+    return {"own": mixture_file(variant, "prompts")} if own_form(config, variant["mixture"]) else {}
+
+
 def strategy_systems(config: dict[str, Any]) -> list[str]:
     """Return the models that rerank in every strategy: the untuned one and the full one; none without a set."""
     return ["base", "full"] if config["inters"]["strategies"]["sets"] else []
