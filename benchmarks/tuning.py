@@ -71,6 +71,7 @@ def with_trl(job: dict[str, Any]) -> float:
         begun = 0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Start the clock after the second step."""
             if state.global_step == 2:
                 Clock.started, Clock.begun = time.perf_counter(), trainer._total_train_tokens
 

@@ -154,6 +154,7 @@ def job(tmp_path):
         "inters\tin_domain\ttuning helps\ttuned\tuntuned\teach category\tup\tabstract\n"
         "inters\tunseen\ttuning helps elsewhere\tleft out\tuntuned\tleft out\tup\tabstract\n"
         "inters\tdescription\tdescriptions help\tfull\tno_description\tall\tup\tsummary\n"
+        "inters\tdata_volume\tmore data helps\tfull\tsmallest\tall\tup\tsummary\n"
     )
     (tmp_path / "examples/statistics.tsv").write_text(
         "task\tdataset\tsplit\texamples\nquery_expansion\tgov2\ttest\t4\n"
@@ -298,12 +299,20 @@ def test_expected_against_ours(job):
     assert set(claimed) == {"query understanding", "document understanding", "query–document relationship"}
     assert claimed["query understanding"]["verdict"] == "same direction"
     assert float(claimed["query understanding"]["change"]) == 100.0
+    assert rows["data_volume", ""]["compared"] == "full against 0.25 of the data"
     # of its category reranking alone is the paper's: two queries, not the four written ones
     assert claimed["query–document relationship"]["n"] == "2"
     # the model without expansion is as bad there as the untuned one
     assert rows["unseen", ""]["verdict"] == "can't tell at this scale" and rows["unseen", ""]["n"] == "4"
     assert rows["description", ""]["verdict"] == "not run"
     assert rows["in_domain", "big"]["verdict"] == "differs", "published: tuning hurts; ours: it helps"
+
+
+def test_one_volume_alone_is_compared_with_nothing(job):
+    job.params["volumes"] = [1.0]
+    run(job)
+    (row,) = [r for r in table(job, "verdicts") if r["item"] == "data_volume"]
+    assert row["verdict"] == "not run"
 
 
 def test_round_trip_and_signs(job):

@@ -525,6 +525,7 @@ def files() -> dict[str, str]:
     owners = ("squad", "new_wiki", "nq", "fever", "topics", "other")
 
     def names(part: str) -> Names:
+        """Return the source of names of one file."""
         # each file has its own generator, so that a change in one leaves the others as they are
         share = owners.index(part) if part in owners else owners.index("other")
         return Names(f"{SEED}/{part}", share, len(owners))

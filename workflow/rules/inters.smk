@@ -2,7 +2,7 @@
 # mixture, answers of the untuned and tuned models, tables. Inputs: fetched topics and task data, the
 # collections squad and new_wiki with their BM25 runs, the base model. Outputs: <results>/inters/models/full
 # (the tuned model that writes queries elsewhere), tables/, details/. Cost at demo on two cores: seconds for
-# data and tables, four minutes of training, one to two minutes for each model's answers.
+# data and tables, three minutes of training, one to two minutes for each model's answers.
 import re
 
 from searchtune.tasks import arguments as inters

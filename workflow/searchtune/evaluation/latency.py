@@ -64,6 +64,7 @@ def rerank_call(
     """Return a function that retrieves with BM25 and scores the top ``depth`` of all queries with every model."""
 
     def call(queries: list[str]) -> None:
+        """Rerank the queries; what comes out is not looked at."""
         found = zip(queries, index.search(queries, depth), strict=True)
         pairs = [(query, collection.passage_text(i)) for query, ranking in found for i, _ in ranking]
         for model in models if pairs else ():

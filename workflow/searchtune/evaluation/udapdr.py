@@ -40,6 +40,7 @@ def released_ndcg(gains: Sequence[int], k: int = 10) -> float:
     """
 
     def dcg(values: Sequence[int]) -> float:
+        """Return the discounted gain of values in rank order."""
         return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(values, 1))
 
     top = list(gains[:k])

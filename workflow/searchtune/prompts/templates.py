@@ -111,6 +111,7 @@ def render(template: str, fields: Mapping[str, str], name: str = "template") -> 
     """
 
     def value(match: re.Match) -> str:
+        """Return the text of one placeholder."""
         key = match.group(1)
         if key not in fields:
             raise DataError(

@@ -40,6 +40,8 @@ class Table:
 
 
 _SCORE = ("metric", "value", "ci_low", "ci_high", "n")
+_PLACE = ("category", "task", "dataset")
+_AGAINST = ("baseline", "baseline_value", "p_value")
 _SIGNS = ("sign", "value", "threshold", "passed", "note")
 _FAULTS = ("fault", "what", "system")
 _PRICE = ("metric", "corrected", "released")
@@ -78,21 +80,8 @@ _TABLES = (
             title,
             caption + _EQUAL,
             (
-                "system",
-                "base_model",
-                "prompts",
-                "scope",
-                "train_tokens",
-                "steps",
-                "instructions",
-                "supervised_tokens",
-                "category",
-                "task",
-                "dataset",
-                *_SCORE,
-                "baseline",
-                "baseline_value",
-                "p_value",
+                *("system", "base_model", "prompts", "scope", "train_tokens", "steps", "instructions"),
+                *("supervised_tokens", *_PLACE, *_SCORE, *_AGAINST),
             ),
             group=("base_model", "category", "task", "dataset", "metric"),
             wide=("base_model", "system"),
@@ -116,19 +105,7 @@ _TABLES = (
         "ablation_base_model",
         "Base models",
         "Every base model untuned and tuned on the same mixture.",
-        (
-            "system",
-            "base_model",
-            "tuned",
-            "train_tokens",
-            "category",
-            "task",
-            "dataset",
-            *_SCORE,
-            "baseline",
-            "baseline_value",
-            "p_value",
-        ),
+        ("system", "base_model", "tuned", "train_tokens", *_PLACE, *_SCORE, *_AGAINST),
         group=("category", "task", "dataset", "metric"),
         wide=("system",),
     ),

@@ -13,19 +13,8 @@ if TYPE_CHECKING:
     from searchtune.tasks.evaluate import Evaluation
 
 ABLATION = [
-    *(
-        "system",
-        "base_model",
-        "prompts",
-        "scope",
-        "train_tokens",
-        "steps",
-        "instructions",
-        "supervised_tokens",
-        "category",
-        "task",
-        "dataset",
-    ),
+    *("system", "base_model", "prompts", "scope", "train_tokens", "steps", "instructions", "supervised_tokens"),
+    *("category", "task", "dataset"),
     *("metric", "value", "ci_low", "ci_high", "n", "baseline", "baseline_value", "p_value"),
 ]
 BASE_MODEL = [
@@ -57,7 +46,8 @@ def weighted(system: System, pairs: list[Pair]) -> list[list[float]]:
 def mean_row(system: System, full: System | None, pairs: list[Pair], stats: Statistics) -> dict[str, Any]:
     """Return value, interval, n and p-value of the mean over the tasks of ``pairs``.
 
-    Examples are resampled within tasks; the test flips signs of the weighted differences. Seeds are averaged first.
+    Examples are resampled within tasks, and seeds where there are several. The test flips signs of the weighted
+    differences, averaged over seeds.
     """
     tasks = sorted({pair[0] for pair in pairs})
     keys = [[(p, spec_of(*p).main) for p in pairs if p[0] == task] for task in tasks]

@@ -11,7 +11,7 @@ from searchtune.stage import Job
 from searchtune.tasks import released_code
 from searchtune.tasks.answers import FAULTS
 from searchtune.tasks.inventory import TASKS
-from searchtune.tasks.scoring import Pair, Scores
+from searchtune.tasks.scoring import Pair, Scores, by_pair
 from searchtune.tasks.tabulate import TUNED, UNTUNED
 from searchtune.tasks.variants import ZERO_SHOT
 
@@ -78,14 +78,14 @@ def answer_rows(evaluation: "Evaluation", name: str, place: int, pad_is_text: bo
     lengths = [answers[row["id"]]["n_completion"] for row in asked]
     cut = released_code.cut_share([row["n_tokens"] for row in asked])
     stray = released_code.stray_share(lengths, pad_is_text)
-    ranked = [row for row in evaluation.test if row["task"] in evaluation.params["rankings"]]
+    ranked = by_pair(row for row in evaluation.test if row["task"] in evaluation.params["rankings"])
     rows = [
         _row("B4", name, ("all tasks", "", "share of answers cut"), 0.0, cut),
         _row("B5", name, ("all tasks", "", "share of answers with stray tokens"), 0.0, stray),
     ]
-    for pair in sorted({(row["task"], row["dataset"]) for row in ranked}):
+    for pair, members in sorted(ranked.items()):
         path = Path(f"{name}/{pair[0]}/{pair[1]}.jsonl")
-        keys = [released_code.query_key(path, {"query_id": r["meta"]["group"]}, True) for r in ranked]
+        keys = [released_code.query_key(path, {"query_id": row["meta"]["group"]}, True) for row in members]
         lost = sum(key is None for key in keys) / len(keys)
         rows.append(_row("B10", name, (*pair, "share of rows saved without their query"), 0.0, lost))
     return rows

@@ -89,6 +89,8 @@ class Comparisons:
             return self.evaluation.system("full, with demonstrations", places, None, FEW_SHOT) if asked else None
         if name == "smallest":
             share = min(self.evaluation.params["volumes"])
+            if share == 1:  # one volume alone: nothing to compare
+                return None
             return self.evaluation.system(f"{share:g} of the data", self.evaluation.index_of(True, share), None)
         return self.designed(name)
 
