@@ -159,7 +159,10 @@ def job(tmp_path):
     (tmp_path / "examples/statistics.tsv").write_text(
         "task\tdataset\tsplit\texamples\nquery_expansion\tgov2\ttest\t4\n"
     )
-    (tmp_path / "mixture.tsv").write_text("set\ttask\tdataset\trows\ttokens\ntrain\tquery_expansion\tgov2\t7\t90\n")
+    mixed = sorted({(row["task"], row["dataset"]) for row in examples()})
+    (tmp_path / "mixture.tsv").write_text(
+        "set\ttask\tdataset\trows\ttokens\n" + "".join(f"train\t{task}\t{name}\t7\t90\n" for task, name in mixed)
+    )
     (tmp_path / "published.tsv").write_text(
         "paper\titem\tsetting\tsystem\tdataset\tmetric\tvalue\ttrust\tnote\n"
         "inters\tfigure_in_domain\tbase\tbig\tquery_understanding\tcategory_mean_x100\t10\tbar chart\t\n"
@@ -255,6 +258,16 @@ def test_variety_table_pairs_each_variant_with_the_full_model(job):
     assert float(means["query understanding", "all"]["value"]) == 0.5
     assert means["query understanding", "all"]["scope"] == "some left out"
     assert table(job, "ablation_instruction_design") == [] and table(job, "ablation_base_model") == []
+
+
+def test_a_test_set_that_no_mixture_holds_is_left_out_of_every_model(job):
+    path = job.inputs["statistics"]
+    path.write_text("".join(x for x in path.read_text().splitlines(True) if "fact_verification" not in x))
+    run(job)
+    rows = table(job, "ablation_task_variety")
+    scopes = {(r["system"], r["scope"]) for r in rows if r["task"] == "fact verification"}
+    assert scopes == {(name, "left out") for name in ("full", "untuned", "without expansion")}
+    assert {r["scope"] for r in rows if r["system"] == "full" and r["task"] == "query expansion"} == {"trained"}
 
 
 def test_a_mean_over_tasks_weighs_tasks_not_examples(job):

@@ -142,6 +142,33 @@ def test_a_chain_that_adapts_to_a_corpus_refuses_queries_only(tmp_path):
         audit(tmp_path, [train], [target], chains={"adapt": {"kinds": ["queries"]}})
 
 
+def task_examples(folder, fields, target, meta):
+    folder.mkdir()
+    tests = {"id": "t0", "fields": fields, "target": target, "meta": meta}
+    trains = {"id": "r0", "fields": {"article": LONG}, "target": "Apples from the hills go to the coast.", "meta": {}}
+    for part, row in (("test", tests), ("train", trains)):
+        (folder / f"{part}.jsonl").write_text(json.dumps(row) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fields", "target", "meta", "expected"),
+    [
+        ({"claim": "apples from the hills go to the coast", "evidence": LONG}, "SUPPORTS", {}, {"query", "passage"}),
+        ({"article": OTHER}, "apples from the hills go to the coast", {}, {"query"}),
+        # a candidate that answers nothing is a passage of the corpus, and is no leak
+        ({"query": "who sells pears at the market", "passage": LONG}, "no", {"grade": 0}, set()),
+        ({"query": "who sells pears at the market", "passage": LONG}, "yes", {"grade": 1}, {"passage"}),
+    ],
+)
+def test_task_examples_are_looked_for_by_what_is_their_own_and_by_their_passage(
+    tmp_path, fields, target, meta, expected
+):
+    folder = task_examples(tmp_path / "examples", fields, target, meta)
+    rows, _ = audit(tmp_path, [folder], [folder], max_share=1.0)
+    assert {kind for (_, kind), row in rows.items() if row["ngram"] == "1"} == expected
+
+
 def test_a_folder_without_data_is_refused(tmp_path):
     target = collection(tmp_path / "eval", ["where does the keeper go"], [LONG])
     (tmp_path / "empty").mkdir()

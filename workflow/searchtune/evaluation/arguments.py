@@ -3,6 +3,10 @@
 from typing import Any
 
 INSTRUCTIONS = "limrank/instructions"
+# INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
+# demonstrations included, draws from the training part
+EXAMPLES = "inters/examples"
+INTERS_TRAIN = ["inters/mixtures/full/train.jsonl", EXAMPLES]
 
 
 def scored_sets(config: dict[str, Any]) -> list[str]:
@@ -12,6 +16,7 @@ def scored_sets(config: dict[str, Any]) -> list[str]:
         found.add(f"collections/{config['udapdr']['target']}")
     if "inters" in config["papers"]:
         found.update(f"collections/{name}" for name in config["inters"]["collections"])
+        found.add(EXAMPLES)
     if "limrank" in config["papers"]:
         found.update(f"collections/{name}" for name in config["limrank"]["collections"])
         found.add(INSTRUCTIONS)
@@ -22,7 +27,7 @@ def training_sets(config: dict[str, Any]) -> list[str]:
     """Return what the models of the chosen papers are trained on (paths below the results)."""
     part = config["udapdr"]
     known = {
-        "inters": ["inters/mixtures/full/train.jsonl"],
+        "inters": INTERS_TRAIN,
         "udapdr": [f"udapdr/{part[name]}/filtered" for name in ("target", "off_domain")],
         "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }
@@ -35,7 +40,8 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     target = f"collections/{part['target']}"
     ranked = [f"collections/{name}" for name in config["limrank"]["collections"]]
     own = [f"collections/{name}" for name in config["inters"]["collections"]]
-    foreign = [name for name in scored_sets(config) if name not in own]
+    foreign = [name for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
+    mixed = [_short(path) for path in INTERS_TRAIN]
     both = ["query", "passage"]
     chains = {
         # the writer serves the other two papers, so it must not know any of their sets; the instruction set is of
@@ -43,11 +49,17 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "inters": {
             "inters": {
                 "train": ["full/train.jsonl"],
-                "eval": [name for name in foreign if name != INSTRUCTIONS],
+                "eval": foreign,
                 "kinds": both,
             },
             # passages of a source collection are shared by its splits; its test questions are not
-            "inters, own tests": {"train": ["full/train.jsonl"], "eval": own, "kinds": ["query"]},
+            "inters, own tests": {"train": mixed, "eval": own, "kinds": ["query"]},
+            # publishers' splits may share a document, and what they share is theirs to answer for: reported
+            "inters, task tests": {
+                "train": mixed,
+                "eval": [EXAMPLES],
+                "kinds": [] if config["inters"]["published_splits"] else both,
+            },
         },
         # an adapted student reads its target's passages by design; human queries must stay unseen
         "udapdr": {
@@ -59,6 +71,11 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
     }
     return {name: chain for paper in chains if paper in config["papers"] for name, chain in chains[paper].items()}
+
+
+def _short(path: str) -> str:
+    """Return the name under which the audit knows an artefact: its folder and its own name."""
+    return "/".join(path.split("/")[-2:])
 
 
 def audit_args(config: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ REPORT_COLUMNS = [
     "max_share",
     "enforced",
 ]
+# fields of a task example that its source document gives; the others are the example's own
+SOURCE_FIELDS = ("passage", "evidence", "article", "context", "history", "guidelines")
 MIN_WORDS = 5  # a shorter query occurs inside other texts by chance: only a whole field or line counts
 _SHOWN = 5
 
@@ -88,6 +90,18 @@ class Probe:
         for identifier in sorted(relevant):
             self.add((name, "passage", identifier), collection.corpus[identifier].text)
 
+    def add_examples(self, name: str, path: Path) -> None:
+        """Register the test part of a folder of task examples: as query the longest field of their own (the target
+        where they have none, as in summarisation), as passages what their source document gives.
+        """
+        for row in iter_jsonl(path / "test.jsonl"):
+            own = [text for key, text in row["fields"].items() if key not in SOURCE_FIELDS]
+            self.add((name, "query", row["id"]), max(own, key=len, default=row["target"]))
+            given = " ".join(text for key, text in row["fields"].items() if key in SOURCE_FIELDS)
+            # a candidate that is not relevant is a passage of the corpus, which the splits share
+            if given and row["meta"].get("grade", 1) > 0:
+                self.add((name, "passage", row["id"]), given)
+
     def hits(self, text: str) -> Iterator[tuple[Item, str]]:
         """Yield (item, match) for one training text, where match is exact or ngram; may repeat."""
         for segment in segments(text):
@@ -115,11 +129,14 @@ def training_texts(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (id, text) of a training artefact.
 
     A collection gives its train queries and their relevant passages; a JSONL file, or a folder of
-    them, gives every string of every row. DataError if there is nothing to read.
+    them, gives every string of every row; split task examples give those of train.jsonl. DataError if there is
+    nothing to read.
     """
     if path.is_dir() and (path / "corpus.jsonl").is_file():
         yield from _collection_texts(Collection.load(path))
         return
+    if (path / "train.jsonl").is_file():
+        path = path / "train.jsonl"
     files = sorted(p for p in path.rglob("*.jsonl*") if p.suffix in (".jsonl", ".gz")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path}: nothing to audit; expected a collection, a .jsonl file or a folder of them")
@@ -256,6 +273,7 @@ def refuse_leaks(rows: Iterable[dict], overlaps: list[dict]) -> None:
 def run(job: Job) -> dict[str, Any]:
     """Stage ``audit.leakage``: inputs train, eval (lists); outputs report (tsv), overlaps (jsonl).
 
+    An evaluation artefact is a collection, or a folder of task examples (test.jsonl: {id, fields, target, meta}).
     Params: n (words of an n-gram), max_share (0 to 1), chains (see :func:`chains_of`).
     """
     train = {name_of(path): path for path in _list(job.inputs["train"])}
@@ -263,7 +281,10 @@ def run(job: Job) -> dict[str, Any]:
     chains = chains_of(job.params, train, evaluated)
     probe, articles = Probe(job.params["n"]), {}
     for name, path in evaluated.items():
-        probe.add_collection(name, Collection.load(path))
+        if (path / "test.jsonl").is_file():
+            probe.add_examples(name, path)
+        else:
+            probe.add_collection(name, Collection.load(path))
         articles[name] = articles_of(path, "test")
         probe.sizes[name, "article"] = len(articles[name])
     scans = {name: scan(train[name], probe) for name in sorted({name for chain in chains for name in chain.train})}

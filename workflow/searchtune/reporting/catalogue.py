@@ -91,12 +91,15 @@ _TABLES = (
                 "instruction_design",
                 "What the design of instructions is worth",
                 "One change of the recipe a row group, on the same test prompts, and where a variant's prompts have "
-                "another form also on its own.",
+                "another form also on its own. Few templates are the first of each data set, reversed ones come last; "
+                "a data set that has fewer keeps all of its own.",
             ),
             (
                 "task_variety",
                 "What the variety of tasks is worth",
-                "Categories, tasks and data sets that trained nothing, tested all the same (scope: left out).",
+                "Categories, tasks and data sets that trained nothing, tested all the same (scope: left out). "
+                "Reversed templates of the tasks that stay may ask for something like it: a title from a narrative "
+                "is close to query generation.",
             ),
         )
     ),

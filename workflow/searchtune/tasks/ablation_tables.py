@@ -64,9 +64,11 @@ def against(table: list[list[float]], other: list[list[float]] | None, stats: St
     return {"baseline_value": float(np.mean(other)), "p_value": stats.test(table, other)}
 
 
-def scope_of(parts: list[str], pairs: list[Pair]) -> str:
-    """Say whether test sets were trained on: all of them, none, or some."""
-    outs = {any(leaves_out(part, *pair) for part in parts) for pair in pairs}
+def scope_of(parts: list[str], pairs: list[Pair], untrained: frozenset[Pair] = frozenset()) -> str:
+    """Say whether test sets were trained on: all of them, none, or some. ``untrained`` are those that no mixture
+    holds (``canary_data: evaluate_only``, or ``n_train: 0``).
+    """
+    outs = {pair in untrained or any(leaves_out(part, *pair) for part in parts) for pair in pairs}
     return MIXED if len(outs) > 1 else LEFT_OUT if True in outs else TRAINED
 
 
@@ -89,7 +91,12 @@ def mean_of(category: str) -> str:
 
 
 def rows_of(
-    system: System, full: System | None, prompts: str, parts: list[str], stats: Statistics
+    system: System,
+    full: System | None,
+    prompts: str,
+    parts: list[str],
+    stats: Statistics,
+    untrained: frozenset[Pair] = frozenset(),
 ) -> list[dict[str, Any]]:
     """Return the rows of one system: every test set's main metric, the categories' means, what was left out."""
     head = {
@@ -106,12 +113,13 @@ def rows_of(
     for pair in system.pairs():
         key = [(pair, spec_of(*pair).main)]
         table = system.matrix(key)
-        place = names_of(pair) | {"metric": key[0][1], "scope": scope_of(parts, [pair])}
+        place = names_of(pair) | {"metric": key[0][1], "scope": scope_of(parts, [pair], untrained)}
         rows.append(head | place | stats.row(table) | against(table, full.matrix(key) if full else None, stats))
     for (category, dataset), pairs in means_of(system.pairs(), parts).items():
         # means over other test sets are not comparable between variants, so they bear the variant's name
         shown = dataset if dataset == "all" else f"{dataset} ({system.name})"
-        place = {"category": category, "task": mean_of(category), "dataset": shown, "scope": scope_of(parts, pairs)}
+        scope = scope_of(parts, pairs, untrained)
+        place = {"category": category, "task": mean_of(category), "dataset": shown, "scope": scope}
         rows.append(head | place | mean_row(system, full, pairs, stats))
     return rows
 
@@ -125,15 +133,18 @@ def ablations(evaluation: "Evaluation", kind: str, stats: Statistics) -> list[di
         places = evaluation.index_of(True, 1.0, FULL, base)
         full = evaluation.system(FULL, places, None)
         untuned = evaluation.system("untuned", evaluation.index_of(False, 0.0, FULL, base), FULL)
-        rows += rows_of(full, None, SAME, [], stats) + rows_of(untuned, full, SAME, [], stats)
+        never = evaluation.untrained
+        rows += rows_of(full, None, SAME, [], stats, never) + rows_of(untuned, full, SAME, [], stats, never)
         if kind == "instruction_design" and all(FEW_SHOT in params["systems"][i]["sets"] for i in places):
-            rows += rows_of(evaluation.system(f"{FULL}, {SHOWN}", places, FULL, FEW_SHOT), full, SHOWN, [], stats)
+            rows += rows_of(
+                evaluation.system(f"{FULL}, {SHOWN}", places, FULL, FEW_SHOT), full, SHOWN, [], stats, never
+            )
         for design, row in chosen.items():
             places = evaluation.index_of(True, 1.0, design, base)
-            rows += rows_of(evaluation.system(row["label"], places, FULL), full, SAME, row["leave_out"], stats)
+            rows += rows_of(evaluation.system(row["label"], places, FULL), full, SAME, row["leave_out"], stats, never)
             if all(OWN in params["systems"][i]["sets"] for i in places):
                 own = evaluation.system(f"{row['label']}, {OWN_FORM}", places, FULL, OWN)
-                rows += rows_of(own, full, OWN_FORM, row["leave_out"], stats)
+                rows += rows_of(own, full, OWN_FORM, row["leave_out"], stats, never)
     return rows
 
 

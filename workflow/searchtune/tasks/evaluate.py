@@ -72,6 +72,9 @@ class Evaluation:
         folder = job.inputs["examples"]
         self.test = read_jsonl(folder / "test.jsonl")
         self.known = read_jsonl(folder / "train.jsonl") + read_jsonl(folder / "dev.jsonl")
+        mixed = {(row["task"], row["dataset"]) for row in read_tsv(job.inputs["statistics"]) if row["set"] == "train"}
+        # pairs that are tested and that no mixture trains on
+        self.untrained = frozenset((row["task"], row["dataset"]) for row in self.test) - mixed
         self.prompts = {name: read_jsonl(job.inputs["prompts"] / f"{name}.jsonl") for name in ("zero_shot", "few_shot")}
         self.collections = {path.name: Collection.load(path) for path in job.inputs["collections"]}
         self.answers = [read_answers(path) for path in job.inputs["predictions"]]
