@@ -238,6 +238,24 @@ def test_training_beats_the_untrained_head_and_repeats(encoder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", ["cls", "interaction"])
+def test_frozen_embeddings_stay_while_the_layers_learn(encoder, head):
+    from searchtune.reranking.cross_encoder import CrossEncoder
+    from searchtune.training.cross_encoder import make_groups, train
+
+    collection = Collection({i: Passage("", t) for i, t in TEXTS.items()}, {"q": Query("x")}, {})
+    groups = make_groups([row("d0", "d0")], {"policy": "random", "count": 3, "depth": 8}, 1)
+    model = CrossEncoder.load(encoder, 16, seed=1, head=head)
+    model.freeze_embeddings()
+    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
+    settings = {"seed": 1, "batch_size": 16, "warmup_ratio": 0.0, "lr": 1e-2, "weight_decay": 0.1, "loss": "listwise"}
+    train(model, [groups] * 2, collection, settings | {"max_grad_norm": 1.0, "faults": []}, print)
+    moved = {name for name, weight in model.model.named_parameters() if not weight.equal(before[name])}
+    assert moved and not any("word_embeddings" in name for name in moved)
+    assert any("word_embeddings" in name for name in before)
+
+
+@pytest.mark.slow
 def test_a_reranker_with_one_score_for_all_ranks_its_source_last():
     from searchtune.training.cross_encoder import reciprocal_ranks
 

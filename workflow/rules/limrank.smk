@@ -127,9 +127,9 @@ rule limrank_rerank:
         "<results>/benchmarks/limrank_rerank.{reranker}.tsv"
     conda:
         "../../envs/generate-cpu.yaml"
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["generate_threads"]
     resources:
-        mem_mb=config["hardware"]["mem_mb"],
+        mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="rerank.reasoning",
         args=lambda w: limrank.rerank_args(config, w.reranker),

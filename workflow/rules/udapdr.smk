@@ -34,9 +34,9 @@ rule udapdr_seed:
     conda:
         "../../envs/generate-cpu.yaml"
     priority: 20
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["generate_threads"]
     resources:
-        mem_mb=config["hardware"]["mem_mb"],
+        mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="udapdr.seed",
         args=udapdr.seed_args(config),
@@ -80,9 +80,9 @@ rule udapdr_scale_up:
     conda:
         "../../envs/generate-cpu.yaml"
     priority: 20
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["generate_threads"]
     resources:
-        mem_mb=config["hardware"]["mem_mb"],
+        mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="udapdr.scale_up",
         args=udapdr.scale_up_args(config),

@@ -19,11 +19,15 @@ class Hardware(Section):
 
     threads: int = Field(2, ge=1, le=256, description="threads of a heavy model job (count)")
     light_threads: int = Field(1, ge=1, le=256, description="threads of jobs that run side by side (count)")
+    generate_threads: int = Field(
+        1, ge=1, le=256, description="threads of generating jobs that have a sister job to run beside (count)"
+    )
     backend: Literal["vllm", "transformers"] = Field("vllm", description="LLM back end for generation and scoring")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of LLM inference; auto = bfloat16 where the machine has units for it"
     )
     mem_mb: int = Field(6000, ge=500, description="memory that a heavy model job asks for (MiB)")
+    generate_mem_mb: int = Field(3500, ge=500, description="memory that a generating job asks for (MiB)")
 
 
 class CollectionConfig(Section):

@@ -133,6 +133,9 @@ class Reranker(Section):
     weight_decay: float = Field(0.0, ge=0, description="of AdamW (released code: Adam without)")
     max_grad_norm: float = Field(1.0, gt=0, description=f"gradient norm above which it is clipped ({OURS})")
     dropout: Share = Field(0.1, description="dropout (paper)")
+    freeze_embeddings: bool = Field(
+        False, description="leave the token embeddings as they are; steadier and faster on few queries (paper: no)"
+    )
     max_length: int = Field(384, ge=16, description="query and passage together (tokens; released code)")
     score_batch_size: Count = Field(32, description="pairs scored at once (count)")
     held_depth: Count = Field(20, description=f"candidates of an unseen query for the sign of life (count; {OURS})")

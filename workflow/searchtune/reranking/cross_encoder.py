@@ -120,6 +120,13 @@ class CrossEncoder:
         for file in path.glob("*.safetensors"):
             file.chmod(0o644)
 
+    def freeze_embeddings(self) -> None:
+        """Keep the token embeddings as they are in training: few queries show few of the vocabulary's words, and the
+        table is half of a small encoder.
+        """
+        encoder = self.model.encoder if self.head == "interaction" else self.model
+        encoder.get_input_embeddings().requires_grad_(False)
+
     def tokenize(self, pairs: Sequence[Pair]) -> list[Row]:
         """Return the tokens of each pair, cut to ``max_length``: the longer text loses its end first."""
         self.tokenizer.no_padding()

@@ -147,9 +147,8 @@ def train(
     plan = [batch for groups in epochs for batch in group_batches(model, groups, collection, params["batch_size"], rng)]
     warmup = round(params["warmup_ratio"] * len(plan))
     pairs = sum(len(group.passages) for groups in epochs for group in groups)
-    optimizer = torch.optim.AdamW(
-        model.model.parameters(), lr=params["lr"], weight_decay=params["weight_decay"], fused=True
-    )
+    weights = [weight for weight in model.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=params["lr"], weight_decay=params["weight_decay"], fused=True)
     curve: list[dict[str, Any]] = []
     seen = 0
     model.model.train()
@@ -224,7 +223,7 @@ def run(job: Job) -> dict[str, Any]:
 
     Params: prompt (number, or empty for all prompts), head, negatives {policy, count, depth}, loss,
     lr, epochs, batch_size (pairs), max_length, warmup_ratio, weight_decay, max_grad_norm, dropout,
-    seed, precision, score_batch_size, held_depth, held_queries, faults (U13). The same network with
+    freeze_embeddings, seed, precision, score_batch_size, held_depth, held_queries, faults (U13). The same network with
     its untrained head is scored first on queries that nothing was trained on: sign of life 15.
     """
     params = job.params
@@ -247,6 +246,8 @@ def run(job: Job) -> dict[str, Any]:
         params["dropout"],
         params["head"],
     )
+    if params["freeze_embeddings"]:
+        model.freeze_embeddings()
     rank = partial(reciprocal_ranks, model, held, collection, params["held_depth"], params["score_batch_size"])
     before, _ = rank()
     curve = train(model, epochs, collection, params, job.log)
