@@ -31,9 +31,9 @@ rule udapdr_seed:
         "<results>/logs/udapdr_seed.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_seed.{chain}.tsv"
+    priority: 20
     conda:
         "../../envs/generate-cpu.yaml"
-    priority: 20
     threads: config["hardware"]["generate_threads"]
     resources:
         mem_mb=config["hardware"]["generate_mem_mb"],
@@ -77,9 +77,9 @@ rule udapdr_scale_up:
         "<results>/logs/udapdr_scale_up.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_scale_up.{chain}.tsv"
+    priority: 20
     conda:
         "../../envs/generate-cpu.yaml"
-    priority: 20
     threads: config["hardware"]["generate_threads"]
     resources:
         mem_mb=config["hardware"]["generate_mem_mb"],
@@ -129,9 +129,9 @@ rule udapdr_filter:
         "<results>/logs/udapdr_filter.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_filter.{chain}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     params:
         stage="udapdr.filter",
         args=udapdr.filter_args(config),
@@ -151,9 +151,9 @@ rule udapdr_reranker:
         "<results>/logs/udapdr_reranker.{chain}.{y}.log",
     benchmark:
         "<results>/benchmarks/udapdr_reranker.{chain}.{y}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -179,9 +179,9 @@ rule udapdr_teachers:
         "<results>/logs/udapdr_teachers.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     params:
         stage="score.teachers",
@@ -202,9 +202,9 @@ rule udapdr_student:
         "<results>/logs/udapdr_student.{chain}.{student}.log",
     benchmark:
         "<results>/benchmarks/udapdr_student.{chain}.{student}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=3000,
@@ -227,9 +227,9 @@ rule udapdr_search:
         "<results>/logs/udapdr_search.{retriever}.log",
     benchmark:
         "<results>/benchmarks/udapdr_search.{retriever}.tsv"
+    priority: 10
     conda:
         "../../envs/distil.yaml"
-    priority: 10
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -283,9 +283,9 @@ rule udapdr_latency:
         "<results>/logs/udapdr_latency.log",
     benchmark:
         "<results>/benchmarks/udapdr_latency.tsv"
+    priority: -10
     conda:
         "../../envs/distil.yaml"
-    priority: -10
     threads: config["hardware"]["threads"]
     params:
         stage="udapdr.latency",
