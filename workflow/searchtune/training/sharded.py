@@ -166,8 +166,8 @@ class ShardedNetwork(Network):
 def shard(model: Any, loss_at: Callable[..., "torch.Tensor"], settings: Settings) -> Any:
     """Shard a model in place: each decoder layer, then all else under a root whose forward pass is ``loss_at``.
 
-    Layers are gathered in the number format of the matrix products, embeddings (and what is tied to them) in float32,
-    as autocast has it; weights that learn, gradients and their sums stay float32. Gradients are summed over the
+    The matrices of a layer are gathered in the number format of their products, its norms and all else in float32, as
+    autocast has it; weights that learn, gradients and their sums stay float32. Gradients are summed over the
     processes, not averaged as is FSDP's habit, for each loss already is a share of the whole batch's.
     """
     import torch
@@ -184,6 +184,10 @@ def shard(model: Any, loss_at: Callable[..., "torch.Tensor"], settings: Settings
     half = None if settings.dtype == "float32" else dtype_of(settings.dtype)
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers_of(model if settings.full else model.get_base_model()):
+        for part in layer.modules() if half else ():
+            # a group of its own: autocast leaves norms in float32, and on a processor they refuse a mixture
+            if not isinstance(part, torch.nn.Linear) and list(part.parameters(recurse=False)):
+                fully_shard(part, mesh=everyone())
         fully_shard(layer, mesh=everyone(), mp_policy=policy)
     whole: Any = fully_shard(Whole(), mesh=everyone())
     for module in whole.modules():
