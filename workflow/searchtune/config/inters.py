@@ -113,6 +113,9 @@ class Train(Section):
         2048, ge=16, description="padded tokens in memory at once; a step over more is summed up (tokens)"
     )
     gradient_checkpointing: bool = Field(False, description="keep less of the forward pass and compute it again")
+    processes: int = Field(
+        1, ge=1, description="processes that train together, one a GPU; the model is sharded over them (count)"
+    )
     dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
 
 
