@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
@@ -171,6 +171,19 @@ def _examples(path: Path, network: "Network", settings: Settings, fraction: floa
     return examples, dropped
 
 
+class Learner(Protocol):
+    """What :func:`fit` trains: a network, what of it learns, and its loss."""
+
+    model: Any
+
+    @property
+    def weights(self) -> list["torch.nn.Parameter"]:
+        """The parameters that learn."""
+
+    def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
+        """Return the summed loss of a batch and the number of places that it counts."""
+
+
 class Network:
     """The model under training: its body (up to the last hidden state), its output layer, what of it learns."""
 
@@ -205,7 +218,7 @@ class Network:
         if not settings.full:
             model = _with_lora(model, settings.lora, added)
             if settings.dtype == "bfloat16":
-                _halve_frozen(model)
+                halve_frozen(model)
         return cls(model, tokenizer, tokens, settings)
 
     @property
@@ -294,7 +307,7 @@ def _with_lora(model: Any, lora: Lora, added: list[int]) -> Any:
     return get_peft_model(model, config)
 
 
-def _halve_frozen(model: Any) -> None:
+def halve_frozen(model: Any) -> None:
     """Hold frozen linear layers in bfloat16 where that loses nothing: half the memory, and no cast in every step.
 
     Embeddings (and an output layer tied to them) stay float32, and with them the sum that runs through the layers.
@@ -310,7 +323,7 @@ def _halve_frozen(model: Any) -> None:
 
 
 def fit(
-    network: Network,
+    network: Learner,
     train: Sequence[Example],
     dev: list[Example],
     settings: Settings,
@@ -366,7 +379,7 @@ def _note(curve: Curve, done: int, steps: int, rate: float, settings: Settings, 
 
 
 def train_step(
-    network: Network, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
+    network: Learner, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
 ) -> tuple[float, int]:
     """Do one optimiser step over a batch, in micro batches; every completion token weighs the same.
 
@@ -413,7 +426,7 @@ def _count(curve: Curve, batch: list[Example], settings: Settings) -> None:
     curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in parts)
 
 
-def dev_loss(network: Network, dev: list[Example], settings: Settings) -> float:
+def dev_loss(network: Learner, dev: list[Example], settings: Settings) -> float:
     """Return the mean loss (nats a completion token) over held-out examples; ModelError if it is not finite."""
     import torch
 
