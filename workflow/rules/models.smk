@@ -2,8 +2,8 @@
 # folders copied, tiny models built; and models of source `pruned`: some layers of another model, healed on packaged
 # text. Input: the fetched artefact that an entry of config/models.yaml names; for pruned ones the full model and the
 # text, which lies in resources/heal/<id> so that the leakage audit can read it.
-# Cost: half a minute and 2 GB for SmolLM2-135M from GGUF, seconds for the others; its half: about half an hour and
-# 5 GB on two cores with bfloat16 units, made only where a scale names it.
+# Cost: half a minute and 2 GB for SmolLM2-135M from GGUF, seconds for the others; its half: 230 tokens a second and
+# 4 GB on one core with bfloat16 units, so 40 minutes for 512,000 tokens; made only where a scale names it.
 import re
 
 from searchtune.config.models import pruned_models

@@ -24,7 +24,7 @@ class Heal(Section):
         ge=16,
         description="text seen in training, read again where there is less; cut to whole windows (tokens)",
     )
-    lr: float = Field(1e-3, gt=0, description="peak learning rate; rises, then falls as a cosine")
+    lr: float = Field(5e-4, gt=0, description="peak learning rate; rises, then falls as a cosine")
     warmup_ratio: Share = Field(0.05, description="share of steps with rising learning rate")
     batch_size: int = Field(4, ge=1, description="windows a step (count)")
     max_length: int = Field(256, ge=8, description="window: texts one after another are cut into these (tokens)")
