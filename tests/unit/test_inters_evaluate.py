@@ -272,6 +272,74 @@ def test_base_table_says_what_each_base_is(job):
     assert {r["system"] for r in rows} == {"untuned tiny", "tuned tiny", "untuned half", "tuned half"}
 
 
+@pytest.fixture
+def controlled(job, tmp_path):
+    """The job with a control that learned no more than the untuned model, but for query expansion."""
+    better = {r["id"]: r for r in answers(True) if "query_expansion" in r["id"]}
+    write_jsonl(tmp_path / "general.jsonl", [better.get(r["id"], r) for r in answers(False)])
+    spec = {"name": "general", "tuned": True, "fraction": 1.0, "seed": 13, "sets": ["zero_shot"], "base": "tiny"}
+    job.params["systems"].append(spec | {"design": "general"})
+    job.params["ablations"]["general"] = {"kind": "control", "label": "general instructions", "leave_out": []}
+    job.inputs["predictions"].append(tmp_path / "general.jsonl")
+    job.inputs["models"].append(job.inputs["models"][1])
+    with open(job.inputs["claims"], "a") as file:
+        file.write("inters\tcontrol\tsearch tasks help more\tfull\tgeneral\teach category\tup\tsummary\n")
+    return job
+
+
+def test_the_control_stands_between_the_untuned_and_the_full_model(controlled):
+    run(controlled)
+    rows = table(controlled, "ablation_control")
+    assert list(dict.fromkeys((r["system"], r["baseline"]) for r in rows)) == [
+        ("untuned", ""),
+        ("general instructions", "untuned"),
+        ("full", "general instructions"),
+    ]
+    found = {r["system"]: r for r in rows if r["task"] == "query expansion"}
+    assert [found[name]["value"] for name in ("untuned", "general instructions", "full")] == ["0", "1", "1"]
+    assert (found["general instructions"]["baseline_value"], found["full"]["baseline_value"]) == ("0", "1")
+    # four examples: 2 of the 16 sign patterns are as extreme; without a difference all are
+    assert (found["general instructions"]["p_value"], found["full"]["p_value"]) == ("0.125", "1")
+    assert {r["scope"] for r in rows if r["system"] != "full"} == {"left out"}, "no test set is of its data"
+    assert {r["scope"] for r in rows if r["system"] == "full"} == {"trained"}
+    trained = {(r["train_tokens"], r["steps"]) for r in rows if r["system"] != "untuned"}
+    assert trained == {("4000", "10")}, "equal tokens and steps"
+    # every task and category, and each once
+    places = [(r["system"], r["category"], r["task"], r["dataset"]) for r in rows]
+    assert len(set(places)) == len(places) and {r["ci_low"] for r in rows} - {""}
+
+
+def test_a_control_is_in_no_other_table(job, controlled):
+    names = ("ablation_task_variety", "ablation_instruction_design", "in_domain", "ablation_data_volume", "data")
+    run(job)
+    found = {name: table(job, name) for name in names}
+    assert all("general" not in str(r.get("system")) for rows in found.values() for r in rows)
+    verdicts = table(job, "verdicts")
+    # a task that the control was never trained on is no left-out task of the paper's claim
+    assert [r["n"] for r in verdicts if r["item"] == "unseen"] == ["4"]
+    judged = {r["category"]: r for r in verdicts if r["item"] == "control"}
+    assert set(judged) == {"query understanding", "document understanding", "query–document relationship"}
+    assert judged["document understanding"]["compared"] == "full against general"
+    assert judged["document understanding"]["verdict"] == "same direction"
+
+
+def test_several_controls_are_named_apart(controlled):
+    job = controlled
+    job.params["systems"].append(job.params["systems"][-1] | {"name": "other", "design": "other"})
+    job.params["ablations"]["other"] = {"kind": "control", "label": "other", "leave_out": []}
+    for key in ("predictions", "models"):
+        job.inputs[key].append(job.inputs[key][-1])
+    run(job)
+    assert list(dict.fromkeys(r["system"] for r in table(job, "ablation_control"))) == [
+        *("untuned", "general instructions", "full, against general instructions", "other", "full, against other"),
+    ]
+
+
+def test_without_a_control_its_table_is_empty(job):
+    run(job)
+    assert table(job, "ablation_control") == []
+
+
 def test_a_test_set_that_no_mixture_holds_is_left_out_of_every_model(job):
     path = job.inputs["statistics"]
     path.write_text("".join(x for x in path.read_text().splitlines(True) if "fact_verification" not in x))

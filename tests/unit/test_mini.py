@@ -115,6 +115,22 @@ def test_one_label_is_right():
     assert len(set(labels)) == 7 and labels.count("get_weather") == 12
 
 
+def test_general_instructions_have_the_publishers_form():
+    for number in ("038", "039"):
+        path = DATA / f"ni_{number}.json"
+        task = json.loads(path.read_text(encoding="utf-8"))
+        keys = ("name", "keywords", "metrics", "preferred_score", "description", "task_prefix", "examples")
+        assert tuple(task) == keys and task["name"].startswith(f"subtask{number}_")
+        assert path.read_text(encoding="utf-8") == json.dumps(task, indent=4) + "\n"
+        assert task["task_prefix"].startswith("Definition: ") and " Prompt: " in task["task_prefix"]
+        for example in task["examples"]:
+            assert tuple(example) == ("input", "target") and all(map(str.strip, example["target"]))
+    # the second subtask's answer stands in both sentences
+    for example in task["examples"]:
+        first, second = example["input"].split(" \nSentence2: ")
+        assert example["target"][0] in first and example["target"][0] in second
+
+
 def test_topics_parse():
     root = ElementTree.parse(DATA / "topics.web.201-230.txt").getroot()
     types = [t.get("type") for t in root.iter("topic")]

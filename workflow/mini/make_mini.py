@@ -417,6 +417,29 @@ def intent(names: Names, each: int = 12) -> str:
     )
 
 
+# --- general instructions ---------------------------------------------------------------------------------
+
+
+def instructions(number: str, name: str, names: Names, count: int = 40) -> str:
+    """One task of Natural Instructions: its definition, and inputs with a list of right outputs each."""
+    known = PHRASES["instructions"][number]
+    examples = []
+    for place in range(count):
+        values = {field: draw(spec, names) for field, spec in known["fields"].items()}
+        given, *outputs = (part.format(**values) for part in known["say"][place % len(known["say"])])
+        examples.append({"input": given, "target": outputs})
+    task = {
+        "name": f"subtask{number}_{name}",
+        "keywords": known["keywords"],
+        "metrics": ["rouge", "bleu"],
+        "preferred_score": "rougeLsum",
+        "description": known["task"],
+        "task_prefix": known["task"],
+        "examples": examples,
+    }
+    return json.dumps(task, indent=4) + "\n"
+
+
 # --- TREC topics -------------------------------------------------------------------------------------------
 
 
@@ -553,6 +576,8 @@ def files() -> dict[str, str]:
         "fever.json": fever(entities(20, names("fever")), names("lies")),
         "xsum.json": xsum(names("xsum")),
         "intent.json": intent(names("intent")),
+        "ni_038.json": instructions("038", "mini_combined_fact", names("ni_038")),
+        "ni_039.json": instructions("039", "mini_find_overlapping_words", names("ni_039")),
         "topics.terabyte04.701-730.txt": terabyte(),
         "topics.robust04.txt": robust([e for e in subjects if e.kind != "artist"][:30]),
         "topics.covid-round1.xml": covid(),

@@ -52,9 +52,7 @@ rule inters_render:
         unpack(lambda w: inters.released_input(config, w.mixture)),
         examples="<results>/inters/examples",
         tokenizer=lambda w: f"<resources>/models/{INTERS_MIXTURES[w.mixture]['base']}",
-        templates=expand(
-            "workflow/prompts/inters/{task}.yaml", task=inters.tasks(config)
-        ),
+        templates=lambda w: inters.template_files(config, w.mixture),
     output:
         train="<results>/inters/mixtures/{mixture}/train.jsonl",
         dev="<results>/inters/mixtures/{mixture}/dev.jsonl",

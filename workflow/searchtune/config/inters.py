@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from searchtune.config.base import Section
-from searchtune.config.inters_pairs import COLLECTION_TASKS, FILE_SOURCES, RANKING_TASKS, collection_of, sources_of
+from searchtune.config.inters_pairs import (
+    COLLECTION_TASKS,
+    CONTROL_SOURCES,
+    FILE_SOURCES,
+    RANKING_TASKS,
+    collection_of,
+    is_control,
+    sources_of,
+)
 from searchtune.errors import ConfigError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -14,6 +22,7 @@ Count = Annotated[int, Field(ge=0)]
 OURS = "ours: INTERS does not give it"
 CATEGORIES = ("QU", "DU", "QDU")
 TASK_NAMES = (*FILE_SOURCES, *(task for task in COLLECTION_TASKS if task not in FILE_SOURCES))
+CONTROL_NAMES = tuple(name for task, sets in CONTROL_SOURCES.items() for name in (task, *(f"{task}/{s}" for s in sets)))
 # a name of an ablation is part of file names; these are names of models already
 NAME = re.compile("[a-z][a-z0-9_]*")
 RESERVED = ("full", "base")
@@ -104,6 +113,9 @@ class Train(Section):
         2048, ge=16, description="padded tokens in memory at once; a step over more is summed up (tokens)"
     )
     gradient_checkpointing: bool = Field(False, description="keep less of the forward pass and compute it again")
+    processes: int = Field(
+        1, ge=1, description="processes that train together, one a GPU; the model is sharded over them (count)"
+    )
     dev_examples: int = Field(64, ge=1, description="held-out instructions whose loss is followed (count)")
 
 
@@ -153,7 +165,7 @@ class Strategies(Section):
 class Ablation(Section):
     """One change of the full model's recipe: what is not named here stays as it is."""
 
-    kind: Literal["instruction_design", "task_variety"] = Field(
+    kind: Literal["instruction_design", "task_variety", "control"] = Field(
         "instruction_design", description="table and figure that show it"
     )
     label: str = Field("", description="name in tables and figures; empty = the key")
@@ -165,10 +177,23 @@ class Ablation(Section):
     leave_out: list[str] = Field(
         [], description="categories, tasks or task/dataset pairs that train nothing; they are tested all the same"
     )
+    train_on: list[str] = Field(
+        [],
+        description="for kind control: what trains in place of all search tasks, a control task or its pairs "
+        "(general_instructions: tasks of Natural Instructions that are no search task)",
+    )
+
+    @model_validator(mode="after")
+    def _control_changes_the_data_alone(self) -> "Ablation":
+        if bool(self.train_on) != (self.kind == "control"):
+            raise ValueError("train_on and kind: control go together: set both or neither")
+        if self.train_on and (self.leave_out or any(getattr(self, key) is not None for key in CHANGES)):
+            raise ValueError(f"a control changes the data alone: set no leave_out and none of {', '.join(CHANGES)}")
+        return self
 
     @model_validator(mode="after")
     def _changes_something(self) -> "Ablation":
-        if not self.leave_out and all(getattr(self, key) is None for key in CHANGES):
+        if not (self.leave_out or self.train_on) and all(getattr(self, key) is None for key in CHANGES):
             raise ValueError(f"it changes nothing: set leave_out or one of {', '.join(CHANGES)}")
         if self.bare and self.n_templates is not None:
             raise ValueError("bare prompts use no templates: set either bare or n_templates")
@@ -207,7 +232,9 @@ class Inters(Section):
     )
     ablations: dict[str, Ablation] = Field({}, description="changes of the full recipe by name")
     run_ablations: list[str] = Field(
-        [], description="those that are trained and tested; [all] = all but those in released templates"
+        [],
+        description="those that are trained and tested; [all] = all but those in released templates, and but controls "
+        "that have no data to train on (none at this scale, or canary_data: evaluate_only)",
     )
     test: Test = Test()
     strategies: Strategies = Strategies()
@@ -235,6 +262,10 @@ class Inters(Section):
                         f"ablations.{name}.leave_out names {part!r}: no category, task or task/dataset pair"
                         f"{nearest(part, [*CATEGORIES, *TASK_NAMES, *self.pairs])}"
                     )
+            for part in row.train_on:
+                if part not in CONTROL_NAMES:
+                    hint = nearest(part, CONTROL_NAMES)
+                    raise ValueError(f"ablations.{name}.train_on names {part!r}: no control task or pair{hint}")
         return self
 
     @model_validator(mode="after")
@@ -244,6 +275,8 @@ class Inters(Section):
                 collection, sources = collection_of(name), sources_of(name)
             except ConfigError as error:
                 raise ValueError(str(error)) from error
+            if is_control(name) and pair.n_dev + pair.n_test:
+                raise ValueError(f"pairs.{name}: a control's data only train; set its n_dev and n_test to 0")
             if collection and collection not in self.collections:
                 raise ValueError(f"pairs.{name}: collection {collection!r} is not listed under inters.collections")
             if collection and pair.n_train + pair.n_dev and collection not in self.train_collections:

@@ -23,6 +23,11 @@ _CAPTIONS = {
         "What tasks that were never trained on lose",
         "Each model was tuned without some tasks, on as many tokens; tested on those, and on all others.",
     ),
+    ("inters", "control"): (
+        "Search tasks, or any instruction tuning",
+        "Mean over the tasks of a category, the same test prompts. Grey: tuned on general instructions alone, no "
+        "search task among them, on as many tokens and steps as the full model.",
+    ),
     ("inters", "base_model"): ("Base models, untuned and tuned", "The same mixture and test prompts."),
     ("inters", "loss"): ("Loss during tuning", "Training batches, and examples held out from training."),
     ("inters", "round_trip"): (

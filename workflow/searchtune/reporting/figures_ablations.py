@@ -1,5 +1,6 @@
-"""The figures of INTERS' ablations: instruction design, task variety, base models."""
+"""The figures of INTERS' ablations: instruction design, task variety, the control, base models."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from searchtune.reporting.plot import BASELINE, FEW_SHOT, OURS, RERANKED, UNTUNED, Dot, Look, dot_plot, readable, save
@@ -28,6 +29,17 @@ def look_of_variant(row: Row) -> Look:
     return BASELINE if row["prompts"] == "same" else FEW_SHOT
 
 
+def by_category(rows: list[Row], look: Callable[[Row], Look], path: Path) -> list[tuple[str, list[Dot]]]:
+    """Return a dot plot's groups: one a category, all tasks among them, with a dot a row."""
+    return [
+        (
+            "All tasks" if category == "all" else readable(category),
+            [dot_of(r, readable(r["system"]), look(r), path) for r in rows if r["category"] == category],
+        )
+        for category in dict.fromkeys(row["category"] for row in rows)
+    ]
+
+
 def data_of(rows: list[Row]) -> list[Row]:
     """Return what a figure draws, as the rows of its table file."""
     return [{column: row[column] for column in _COLUMNS} for row in rows]
@@ -38,17 +50,7 @@ def instruction_design(tables: dict[str, Loaded], folder: Path) -> None:
     table = tables["ablation_instruction_design"]
     for base in dict.fromkeys(row["base_model"] for row in table.rows):
         rows = [row for row in mean_rows(table) if row["base_model"] == base]
-        groups = [
-            (
-                "All tasks" if category == "all" else readable(category),
-                [
-                    dot_of(r, readable(r["system"]), look_of_variant(r), table.path)
-                    for r in rows
-                    if r["category"] == category
-                ],
-            )
-            for category in dict.fromkeys(row["category"] for row in rows)
-        ]
+        groups = by_category(rows, look_of_variant, table.path)
         figure = dot_plot(groups, "mean score over tasks (0 to 1)\n95% interval")
         save(figure, folder, _name("instruction_design", base, table), _COLUMNS, data_of(rows))
 
@@ -73,21 +75,25 @@ def task_variety(tables: dict[str, Loaded], folder: Path) -> None:
         save(figure, folder, _name("task_variety", base, table), _COLUMNS, data_of(rows))
 
 
+def control(tables: dict[str, Loaded], folder: Path) -> None:
+    """Draw the untuned model, the control tuned on general instructions and the full model, by category."""
+    table = tables["ablation_control"]
+
+    def look(row: Row) -> Look:
+        """Return the look of a system of this table: search tasks, none at all, or general instructions."""
+        return OURS if row["system"].startswith("full") else UNTUNED if row["system"] == "untuned" else BASELINE
+
+    for base in dict.fromkeys(row["base_model"] for row in table.rows):
+        rows = [row for row in mean_rows(table) if row["base_model"] == base]
+        figure = dot_plot(by_category(rows, look, table.path), "mean score over tasks (0 to 1)\n95% interval")
+        save(figure, folder, _name("control", base, table), _COLUMNS, data_of(rows))
+
+
 def base_model(tables: dict[str, Loaded], folder: Path) -> None:
     """Draw every base model untuned and tuned, by category."""
     table = tables["ablation_base_model"]
     rows = mean_rows(table)
-    groups = [
-        (
-            "All tasks" if category == "all" else readable(category),
-            [
-                dot_of(r, readable(r["system"]), OURS if r["tuned"] == "true" else UNTUNED, table.path)
-                for r in rows
-                if r["category"] == category
-            ],
-        )
-        for category in dict.fromkeys(row["category"] for row in rows)
-    ]
+    groups = by_category(rows, lambda row: OURS if row["tuned"] == "true" else UNTUNED, table.path)
     figure = dot_plot(groups, "mean score over tasks (0 to 1)\n95% interval")
     columns = [column for column in _COLUMNS if column != "scope"]
     save(figure, folder, "base_model", columns, [{c: row[c] for c in columns} for row in rows])

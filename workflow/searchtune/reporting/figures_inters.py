@@ -286,6 +286,7 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Loaded], Path], None]]] = {
     "data_volume": ("ablation_data_volume", data_volume),
     "instruction_design": ("ablation_instruction_design", figures_ablations.instruction_design),
     "task_variety": ("ablation_task_variety", figures_ablations.task_variety),
+    "control": ("ablation_control", figures_ablations.control),
     "base_model": ("ablation_base_model", figures_ablations.base_model),
     "loss": ("loss", loss),
     "round_trip": ("round_trip", round_trip),

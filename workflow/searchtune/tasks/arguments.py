@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
+from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, is_control, sources_of, split_pair
 from searchtune.config.models import seen_of
 from searchtune.errors import ConfigError
 from searchtune.registry.table import ROOT, UNPINNED, load_registry
@@ -20,19 +20,23 @@ from searchtune.tasks.variants import (
     mixtures,
     own_form,
     untuned,
+    used_controls,
     variants,
 )
 
 RELEASED_ROW = "inters_templates"  # id in config/datasets.tsv
 RELEASED_TABLE = "workflow/prompts/inters_released.yaml"
-# an ablation may use an example so many times as often, before its mixture is shorter than the full one
-REUSE = 10
+TEMPLATES, CONTROL_FORMS = "workflow/prompts/inters", "workflow/prompts/inters_control"
+# an ablation may use an example so many times as often, before its mixture is shorter than the full one; few general
+# instructions are packaged, so that a control's come again more often still
+REUSE, REUSE_OF_CONTROLS = 10, 100
 
 
 def used_pairs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the pairs that have any example."""
-    pairs = config["inters"]["pairs"]
-    return {name: pair for name, pair in pairs.items() if pair["n_train"] + pair["n_dev"] + pair["n_test"]}
+    """Return the pairs that have any example; those of controls only where a chosen ablation trains on them."""
+    pairs, controls = config["inters"]["pairs"], used_controls(config)
+    used = {name: pair for name, pair in pairs.items() if pair["n_train"] + pair["n_dev"] + pair["n_test"]}
+    return {name: pair for name, pair in used.items() if name in controls or not is_control(name)}
 
 
 def used_sources(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -58,8 +62,15 @@ def ranked_collections(config: dict[str, Any]) -> list[str]:
 
 
 def tasks(config: dict[str, Any]) -> list[str]:
-    """Return the tasks of the used pairs: one template file each."""
-    return sorted({split_pair(pair)[0] for pair in used_pairs(config)})
+    """Return the tasks of the used pairs, without those of controls: one template file each."""
+    return sorted({split_pair(pair)[0] for pair in used_pairs(config) if not is_control(pair)})
+
+
+def template_files(config: dict[str, Any], mixture: str) -> list[str]:
+    """Return the template files that a mixture is rendered in: one a task, and for a control its own form."""
+    files = [f"{TEMPLATES}/{task}.yaml" for task in tasks(config)]
+    parts = mixtures(config)[mixture]["ablation"].get("train_on", [])
+    return files + [f"{CONTROL_FORMS}/{task}.yaml" for task in sorted({part.split("/")[0] for part in parts})]
 
 
 def released_artefact(config: dict[str, Any]) -> str | None:
@@ -130,6 +141,9 @@ def render_args(config: dict[str, Any], mixture: str) -> dict[str, Any]:
     changes = {key: row[key] for key in part["mixture"] if row.get(key) is not None}
     if row:
         changes["uses"] = part["mixture"]["uses"] * REUSE
+    if row.get("train_on"):
+        # a control's description is its instruction: without it nothing says what to do
+        changes |= {"uses": part["mixture"]["uses"] * REUSE_OF_CONTROLS, "with_description": True}
     return {
         **part["mixture"],
         **test,

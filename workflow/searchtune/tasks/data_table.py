@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Any
 
-from searchtune.config.inters_pairs import known_pairs, sources_of, split_pair
+from searchtune.config.inters_pairs import is_control, known_pairs, sources_of, split_pair
 from searchtune.registry.table import VERIFIED, Row, load_registry
-from searchtune.tasks.inventory import CATEGORIES, TASKS
+from searchtune.tasks.inventory import CATEGORIES, category_of, title_of
+from searchtune.tasks.variants import used_controls
 
 DATA = [
     *("category", "task", "dataset", "train", "dev", "test", "instructions", "tokens", "verified", "licence", "status"),
@@ -14,6 +15,7 @@ DATA = [
 # a set is as well checked as its worst file
 _ORDER = {name: place for place, name in enumerate(("raw", "schema", "none"))}
 PACKAGED = ("pypi", "local")
+USED_BY_CONTROL = "used by the control alone"
 
 
 def registry_rows(paths: Iterable[str], rows: list[Row]) -> list[Row]:
@@ -47,11 +49,16 @@ def status_of(rows: list[Row], used: bool) -> str:
 
 
 def data_args(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what is known of every pair's data without reading any: verified, licence, status."""
+    """Return what is known of every pair's data without reading any: verified, licence, status.
+
+    The data of the chosen controls stand last: they are no task and in no mixture but their own.
+    """
     part, found = config["inters"], []
     registry = [row for row in load_registry().rows.values() if row.kind == "dataset"]
     used = {name for name, pair in part["pairs"].items() if pair["n_train"] + pair["n_dev"] + pair["n_test"]}
-    for pair in dict.fromkeys([*known_pairs(part["rankings"]), *part["pairs"]]):
+    own = [name for name in part["pairs"] if not is_control(name)]
+    controls = used_controls(config)
+    for pair in dict.fromkeys([*known_pairs(part["rankings"]), *own, *controls]):
         task, dataset = split_pair(pair)
         sources = sources_of(pair)
         sets = part["rankings"].get(task, {}).get(dataset, [dataset])
@@ -66,7 +73,9 @@ def data_args(config: dict[str, Any]) -> list[dict[str, Any]]:
                 "pair": pair,
                 "verified": verified_of(rows),
                 "licence": "; ".join(dict.fromkeys(row.licence for row in rows)),
-                "status": status_of(rows, any(f"{task}/{name}" in used for name in ([dataset] if sources else sets))),
+                "status": USED_BY_CONTROL
+                if pair in controls
+                else status_of(rows, any(f"{task}/{name}" in used for name in ([dataset] if sources else sets))),
                 "sets": sets if not sources else [dataset],
             }
         )
@@ -76,16 +85,19 @@ def data_args(config: dict[str, Any]) -> list[dict[str, Any]]:
 def data_rows(
     known: list[dict[str, Any]], examples: list[dict[str, str]], mixture: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
-    """Return the table: ``known`` of :func:`data_args`, the statistics of the examples and of the full mixture."""
+    """Return the table: ``known`` of :func:`data_args`, the statistics of the examples and of the full mixture.
+
+    A control's data are examples that the full mixture does not hold: their instructions and tokens are 0.
+    """
     counts = {(row["task"], row["dataset"], row["split"]): int(row["examples"]) for row in examples}
     rendered = {(row["task"], row["dataset"]): row for row in mixture if row["set"] == "train"}
     rows = []
     for item in known:
         task, dataset = split_pair(item["pair"])
-        spec = TASKS[task]
+        category = category_of(task)
         texts = [rendered[task, name] for name in item["sets"] if (task, name) in rendered]
         rows.append(
-            {"category": CATEGORIES[spec.category], "task": spec.title, "dataset": dataset}
+            {"category": CATEGORIES.get(category, category), "task": title_of(task), "dataset": dataset}
             | {s: sum(counts.get((task, name, s), 0) for name in item["sets"]) for s in ("train", "dev", "test")}
             | {
                 key: sum(int(row[column]) for row in texts)

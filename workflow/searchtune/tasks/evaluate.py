@@ -13,6 +13,7 @@ from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
 from searchtune.tasks.ablation_tables import ABLATION, BASE_MODEL, ablations, base_models
 from searchtune.tasks.answers import active_faults
+from searchtune.tasks.control_table import controls
 from searchtune.tasks.data_table import DATA, data_rows
 from searchtune.tasks.fault_table import fault_rows
 from searchtune.tasks.macro import macro_rows
@@ -219,6 +220,7 @@ def run(job: Job) -> dict[str, Any]:
         "ablation_data_volume": (VOLUME, volume_rows(volumes, stats)),
         "ablation_instruction_design": (ABLATION, ablations(evaluation, "instruction_design", stats)),
         "ablation_task_variety": (ABLATION, ablations(evaluation, "task_variety", stats)),
+        "ablation_control": (ABLATION, controls(evaluation, stats)),
         "ablation_base_model": (BASE_MODEL, base_models(evaluation, stats)),
         "round_trip": (ROUND_TRIP, round_trip_rows(trips, stats)),
         "loss": (LOSS, loss_rows(training)),

@@ -14,7 +14,7 @@ from searchtune.errors import DataError
 from searchtune.files import write_jsonl, write_tsv
 from searchtune.stage import Job
 from searchtune.tasks.example import Example, n_words, unique
-from searchtune.tasks.inventory import TASKS
+from searchtune.tasks.inventory import category_of
 from searchtune.tasks.normalise import reranking
 from searchtune.tasks.pairs import COLLECTION_NORMALISERS, examples_from_files
 
@@ -115,7 +115,7 @@ def row_of(example: Example, split: str) -> dict[str, Any]:
         "id": example.id,
         "task": example.task,
         "dataset": example.dataset,
-        "category": TASKS[example.task].category,
+        "category": category_of(example.task),
         "split": split,
         "article": example.article,
         "fields": example.fields,
@@ -135,7 +135,7 @@ def statistics(pair: str, available: Splits, chosen: Splits, canary: list[str]) 
     task, dataset = split_pair(pair)
     return [
         {
-            "category": TASKS[task].category,
+            "category": category_of(task),
             "task": task,
             "dataset": dataset,
             "split": split,

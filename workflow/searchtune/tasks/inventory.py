@@ -11,6 +11,9 @@ from typing import Any
 from searchtune.errors import ConfigError, nearest
 
 CATEGORIES = {"QU": "query understanding", "DU": "document understanding", "QDU": "query–document relationship"}
+# tasks that only a control trains on, by title: outside the 21, never tested, in no count or mean of tasks
+CONTROL = "control, no search task"
+CONTROLS = {"general_instructions": "general instructions"}
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,16 @@ _PAIRS: dict[tuple[str, str], dict[str, Any]] = {
     ("conversational_qa", "quac"): {"max_tokens": 48},
 }
 YES, NO = "yes", "no"
+
+
+def category_of(task: str) -> str:
+    """Return the category of a task: one of CATEGORIES, or CONTROL for a control's."""
+    return CONTROL if task in CONTROLS else task_of(task).category
+
+
+def title_of(task: str) -> str:
+    """Return the title of a task, or of a control's."""
+    return CONTROLS[task] if task in CONTROLS else task_of(task).title
 
 
 def task_of(name: str) -> TaskSpec:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from searchtune.collections.beir import Collection
-from searchtune.config.inters_pairs import TREC, sources_of, split_pair
+from searchtune.config.inters_pairs import CONTROL_SOURCES, TREC, sources_of, split_pair
 from searchtune.tasks.example import Example
 from searchtune.tasks.normalise import (
     aol,
@@ -24,6 +24,7 @@ from searchtune.tasks.normalise import (
     msmarco_qa,
     msrp,
     multi_news,
+    natural_instructions,
     orcas_i,
     qrecc,
     quac,
@@ -98,6 +99,10 @@ FILE_NORMALISERS["query_clarification"] = {
 }
 FILE_NORMALISERS["query_matching"] = {"msrp": msrp.query_matching}
 FILE_NORMALISERS["query_suggestion"] = {"aol": aol.query_suggestion}
+# what controls train on, apart from the tasks
+CONTROL_NORMALISERS: dict[str, dict[str, FromFiles]] = {
+    task: dict.fromkeys(sets, natural_instructions.general_instructions) for task, sets in CONTROL_SOURCES.items()
+}
 COLLECTION_NORMALISERS: dict[str, FromCollection] = {
     "query_generation": squad.query_generation,
     "reading_comprehension": squad.reading_comprehension,
@@ -108,4 +113,5 @@ def examples_from_files(pair: str, files: dict[str, list[Path]], max_words: int)
     """Return the examples of a pair that reads files; ``files`` maps each source to its paths."""
     task, dataset = split_pair(pair)
     paths = [path for source in sources_of(pair) for path in files[source]]
-    return FILE_NORMALISERS[task][dataset](paths, dataset, max_words)
+    normalise = (CONTROL_NORMALISERS if task in CONTROL_NORMALISERS else FILE_NORMALISERS)[task][dataset]
+    return normalise(paths, dataset, max_words)

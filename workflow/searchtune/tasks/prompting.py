@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.errors import ConfigError, DataError, nearest
-from searchtune.prompts.templates import TARGET, Template, TemplateFile, TemplateSet, load_templates, render
+from searchtune.prompts.templates import (
+    TARGET,
+    Template,
+    TemplateFile,
+    TemplateSet,
+    load_templates,
+    placeholders,
+    render,
+)
 
 Row = dict[str, Any]
 DRAWS = 256  # candidates drawn for demonstrations before the whole pool is looked at
@@ -77,6 +85,13 @@ def demonstration(template: Template, row: Row, where: str) -> str:
     return render(_shown(template) + template.completion, fields, where)
 
 
+def description_of(templates: TemplateSet, row: Row) -> str:
+    """Return the description of a set, filled where it names fields of the row (a control's is its row's own)."""
+    text = templates.description
+    known = set(placeholders(text)) <= set(row["fields"])
+    return render(text, row["fields"], templates.name) if known else text
+
+
 def compose(
     templates: TemplateSet, template: Template, row: Row, demos: Sequence[Row] = (), with_description: bool = True
 ) -> str:
@@ -88,7 +103,7 @@ def compose(
     where = f"{templates.name}/{template.id}"
     fields = row["fields"] | ({TARGET: row["target"]} if template.is_reversed else {})
     instance = render(_shown(template).rstrip() if demos else template.prompt, fields, where)
-    parts = [templates.description] if with_description and templates.description else []
+    parts = [description_of(templates, row)] if with_description and templates.description else []
     parts += [demonstration(template, demo, where) for demo in demos]
     return "\n\n".join([*parts, instance])
 

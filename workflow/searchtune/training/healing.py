@@ -6,7 +6,6 @@ in Muralidharan et al. 2024 (arXiv 2407.14679); no other loss is added.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from searchtune.training.checkpoints import count_parameters, save_model
 from searchtune.training.pruning import kept_layers
 from searchtune.training.pupil import Pupil
 from searchtune.training.resume import Curve, Keeper
-from searchtune.training.sft import Settings, fit, settings_of
+from searchtune.training.sft import Settings, fit, recorded, settings_of
 from searchtune.training.sft_data import Example, end_token
 from searchtune.training.tokenized import eos_of
 
@@ -46,7 +45,7 @@ def run(job: "Job") -> dict:
         "layers_of_base": total,
         "text_sha256": sha256_tree(job.inputs["text"]),
         "text_tokens": available,
-        "settings": asdict(settings),
+        **recorded(settings),
         "seed": settings.seed,
     }
     pupil = Pupil.load(folder, kept, settings, job.threads)

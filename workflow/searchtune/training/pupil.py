@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from searchtune.errors import ModelError
 from searchtune.llm.hardware import attention, device, dtype_of
 from searchtune.training.pruning import prune
-from searchtune.training.sft import Settings, halve_frozen, parts_of
+from searchtune.training.sft import Learner, Settings, halve_frozen, parts_of
 from searchtune.training.sft_data import Example
 
 if TYPE_CHECKING:
@@ -58,8 +58,11 @@ def perplexity(loss: float) -> float:
     return round(math.exp(loss), 4)
 
 
-class Pupil:
-    """A pruned model under training, beside the full model that it learns from."""
+class Pupil(Learner):
+    """A pruned model under training, beside the full model that it learns from.
+
+    What learns are the layers that are left, and the last norm.
+    """
 
     def __init__(self, model: Any, full: Any, tokenizer: Any, settings: Settings) -> None:
         """``model`` and ``full`` are causal language models with the same output layer."""
@@ -89,16 +92,6 @@ class Pupil:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         full = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
         return cls(prune(full, kept), full, tokenizer, settings)
-
-    @property
-    def weights(self) -> list["torch.nn.Parameter"]:
-        """The parameters that learn: those of the layers that are left, and the last norm."""
-        return [p for p in self.model.parameters() if p.requires_grad]
-
-    @property
-    def n_trainable(self) -> int:
-        """How many numbers learn."""
-        return sum(p.numel() for p in self.weights)
 
     def precision(self) -> Any:
         """Return the context in which matrix products run in the settings' number format."""

@@ -4,6 +4,7 @@ A resumed training does the same steps on the same numbers as an unbroken one, s
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,34 +39,48 @@ class Keeper:
     every_s: float
     last: float = field(default_factory=time.monotonic)
 
+    def due(self) -> bool:
+        """Say whether the last state is old enough for another one."""
+        return time.monotonic() - self.last >= self.every_s
+
     def offer(
         self, step: int, weights: list["torch.nn.Parameter"], optimizer: "torch.optim.Optimizer", curve: Curve
     ) -> None:
         """Save the state after ``step`` steps if the last one is old enough; a reader never sees half of it."""
+        if self.due():
+            self.write(self.folder / FILE, step, list(weights), optimizer.state_dict(), curve)
+            self.last = time.monotonic()
+
+    def write(
+        self, path: Path, step: int, weights: Sequence["torch.Tensor"], optimizer: dict[str, Any], curve: Curve
+    ) -> None:
+        """Write a state: what has learnt, the optimiser's own state, the curve and the random state."""
         import torch
 
-        if time.monotonic() - self.last < self.every_s:
-            return
         state = {
             "key": self.key,
             "step": step,
             "weights": [weight.detach().cpu() for weight in weights],
-            "optimizer": optimizer.state_dict(),
+            "optimizer": optimizer,
             "curve": asdict(curve),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        with atomic_path(self.folder / FILE) as temporary:
+        with atomic_path(path) as temporary:
             torch.save(state, temporary)
-        self.last = time.monotonic()
 
     def restore(
         self, weights: list["torch.nn.Parameter"], optimizer: "torch.optim.Optimizer"
     ) -> tuple[int, Curve] | None:
         """Put a saved state back and return (steps done, curve); None where there is none of this training."""
+        return self.read(self.folder / FILE, list(weights), optimizer)
+
+    def read(
+        self, path: Path, weights: Sequence["torch.Tensor"], optimizer: "torch.optim.Optimizer"
+    ) -> tuple[int, Curve] | None:
+        """Copy a written state into ``weights`` and ``optimizer``; return as :meth:`restore` does."""
         import torch
 
-        path = self.folder / FILE
         if not path.is_file():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -2,15 +2,16 @@
 
 The loss counts completions only, and the output layer runs at their positions only: with a vocabulary of 49,152 it
 is a third of a small model's work. Weights that learn are float32; bfloat16 enters by autocast. Padding stands on
-the right, where causal attention never looks, so no mask is needed.
+the right, where causal attention never looks, so no mask is needed. What several processes do is in ``sharded``.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
@@ -44,7 +45,7 @@ class Settings:
     ``micro_batch_tokens``: padded tokens in memory at once.
 
     ``steps_per_epoch`` takes the place of ``batch_size``. ``save_every_s``: seconds between saved states, from which a
-    killed training goes on.
+    killed training goes on. ``processes`` train together, one a GPU, with the model sharded over them.
     """
 
     form: str = "chatml"
@@ -69,6 +70,7 @@ class Settings:
     log_steps: int = 10
     save_every_s: float = 300.0
     steps_per_epoch: int | None = None
+    processes: int = 1
 
 
 def settings_of(params: dict[str, Any]) -> Settings:
@@ -86,6 +88,8 @@ def settings_of(params: dict[str, Any]) -> Settings:
         lora["targets"] = tuple(lora["targets"])
     values["add_tokens"] = tuple(values.get("add_tokens") or ())
     values["dtype"] = dtype_name(values.get("dtype", AUTO))
+    if values.get("processes", 1) < 1:
+        raise ConfigError(f"train.sft: processes is {values['processes']}; expected at least 1")
     return Settings(lora=Lora(**lora), **values)
 
 
@@ -94,11 +98,21 @@ def run(job: "Job") -> dict:
     another mixture, whose steps an epoch are taken); outputs {model}: the merged model, its tokenizer, training.json.
 
     Raises ModelError for a loss that is not finite, an unknown LoRA target or missing end token; DataError if no
-    example is short enough.
+    example is short enough; ConfigError for more processes than GPUs.
     """
     settings = settings_of(job.params)
-    base = check_model_dir(job.inputs["model"])
-    network = Network.load(base, settings, job.threads)
+    if settings.processes > 1:
+        from searchtune.training.processes import run_together
+        from searchtune.training.sharded import run_rank
+
+        return run_together(job, settings.processes, run_rank)
+    network = Network.load(check_model_dir(job.inputs["model"]), settings, job.threads)
+    return tune(job, settings, network, Keeper)
+
+
+def tune(job: "Job", settings: Settings, network: "Network", keeper_class: type[Keeper]) -> dict:
+    """Train a loaded network on a job's data and write its output folder; return the counts of :func:`run`."""
+    base = job.inputs["model"]
     train, dev, dropped, data = _sets(job, network, settings)
     if "paced_by" in job.inputs:
         paced = len(TokenSet(job.inputs["paced_by"] / "train", settings.fraction))
@@ -108,7 +122,7 @@ def run(job: "Job") -> dict:
         f"{network.n_trainable:,} weights learn on {network.device}"
     )
     started = time.time()
-    keeper = Keeper(job.work, stable_hash([asdict(settings), data, len(train)]), settings.save_every_s)
+    keeper = keeper_class(job.work, stable_hash([asdict(settings), data, len(train)]), settings.save_every_s)
     curve = fit(network, train, dev[: settings.dev_examples], settings, job.log, keeper)
     seconds = time.time() - started
     network.save(job.outputs["model"])
@@ -120,18 +134,19 @@ def run(job: "Job") -> dict:
         "completion_tokens": curve.completion_tokens,
         "padding_share": round(1 - curve.tokens / curve.padded, 4),
     }
-    write_json(
-        job.outputs["model"] / "training.json",
-        {
-            "base": {"model": base.name, "revision": revision_of(base)},
-            "data_sha256": data,
-            "settings": asdict(settings),
-            "seed": settings.seed,
-            **counts,
-            "loss_curve": curve.loss,
-            "dev_loss": curve.dev_loss,
-        },
-    )
+    if network.leads:
+        write_json(
+            job.outputs["model"] / "training.json",
+            {
+                "base": {"model": base.name, "revision": revision_of(base)},
+                "data_sha256": data,
+                **recorded(settings),
+                "seed": settings.seed,
+                **counts,
+                "loss_curve": curve.loss,
+                "dev_loss": curve.dev_loss,
+            },
+        )
     # the rate counts training and dev loss, not the loading of the model
     return counts | {
         "dev_loss_first": curve.dev_loss[0]["loss"],
@@ -139,6 +154,13 @@ def run(job: "Job") -> dict:
         "train_s": round(seconds, 1),
         "tokens_per_s": round(curve.tokens / seconds, 1),
     }
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """Return the settings as training.json has them; how many processes trained stands beside, where several did."""
+    values = asdict(settings)
+    processes = values.pop("processes")
+    return {"settings": values} | ({"processes": processes} if processes > 1 else {})
 
 
 def _sets(
@@ -171,7 +193,7 @@ def _examples(path: Path, network: "Network", settings: Settings, fraction: floa
     return examples, dropped
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """What :func:`fit` trains: a network, what of it learns, and its loss."""
 
     model: Any
@@ -179,19 +201,41 @@ class Learner(Protocol):
     @property
     def weights(self) -> list["torch.nn.Parameter"]:
         """The parameters that learn."""
+        return [p for p in self.model.parameters() if p.requires_grad]
 
+    @property
+    def n_trainable(self) -> int:
+        """How many numbers learn."""
+        return sum(p.numel() for p in self.weights)
+
+    @abstractmethod
     def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
-        """Return the summed loss of a batch and the number of places that it counts."""
+        """Return the summed loss (nats) of a micro-batch, and the number of places that it counts."""
+
+    def deal(self, parts: list[list[Example]]) -> list[tuple[list[Example], int]]:
+        """Return the micro-batches that this process does, each with its weight in the loss: here all, once each."""
+        return [(part, 1) for part in parts]
+
+    def summed(self, *numbers: float) -> tuple[float, ...]:
+        """Return numbers summed over the processes that train together: here there is one."""
+        return numbers
 
 
-class Network:
+class Network(Learner):
     """The model under training: its body (up to the last hidden state), its output layer, what of it learns."""
 
-    def __init__(self, model: Any, tokenizer: Any, tokens: Tokens, settings: Settings) -> None:
-        """``model`` is a causal language model, with LoRA layers wrapped around it unless trained in full."""
+    leads = True  # of several processes that train together, only one writes files
+
+    def __init__(
+        self, model: Any, tokenizer: Any, tokens: Tokens, settings: Settings, place: "torch.device | None" = None
+    ) -> None:
+        """``model`` is a causal language model, with LoRA layers wrapped around it unless trained in full.
+
+        ``place``: where it goes; the GPU if there is one, else the CPU.
+        """
         self.model, self.tokenizer, self.tokens, self.settings = model, tokenizer, tokens, settings
         causal = model if settings.full else model.get_base_model()
-        self.device = device()
+        self.device = place or device()
         model.to(self.device)
         self.body, self.head = causal.base_model, causal.get_output_embeddings()
         eos = causal.config.eos_token_id
@@ -202,8 +246,8 @@ class Network:
             causal.gradient_checkpointing_enable({"use_reentrant": False})
 
     @classmethod
-    def load(cls, base: Path, settings: Settings, threads: int) -> "Network":
-        """Read a model folder and make it ready to be trained as ``settings`` say."""
+    def load(cls, base: Path, settings: Settings, threads: int, place: "torch.device | None" = None) -> Self:
+        """Read a model folder and make it ready to be trained as ``settings`` say, on the device ``place``."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
@@ -219,17 +263,7 @@ class Network:
             model = _with_lora(model, settings.lora, added)
             if settings.dtype == "bfloat16":
                 halve_frozen(model)
-        return cls(model, tokenizer, tokens, settings)
-
-    @property
-    def weights(self) -> list["torch.nn.Parameter"]:
-        """The parameters that learn."""
-        return [p for p in self.model.parameters() if p.requires_grad]
-
-    @property
-    def n_trainable(self) -> int:
-        """How many numbers learn."""
-        return sum(p.numel() for p in self.weights)
+        return cls(model, tokenizer, tokens, settings, place)
 
     def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
         """Return the summed negative log-likelihood (nats) of the batch's completion tokens, and their number.
@@ -247,10 +281,16 @@ class Network:
             # what is computed again must be computed alike, so checkpointing keeps torch's own choice
             nullcontext() if self.settings.gradient_checkpointing else attention(self.device.type, width),
         ):
-            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
-            logits = self.head(hidden[:, :-1][places[:, 1:]])
-        targets = ids[places]
-        return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum"), targets.numel()
+            loss = self.loss_at(ids, places)
+        return loss, sum(example.n_completion for example in batch)
+
+    def loss_at(self, ids: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
+        """Return the summed loss (nats) of the tokens at ``places`` (bool) of ``ids`` (both examples x tokens)."""
+        import torch
+
+        hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        logits = self.head(hidden[:, :-1][places[:, 1:]])
+        return torch.nn.functional.cross_entropy(logits.float(), ids[places], reduction="sum")
 
     def save(self, target: Path) -> None:
         """Merge the adapters (in float32) and write model and tokenizer; the adapter beside them if asked for."""
@@ -391,18 +431,18 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     n_tokens = sum(e.n_completion for e in batch)
     total = 0.0
-    for part in parts_of(batch, settings.micro_batch_tokens):
+    for part, weight in network.deal(parts_of(batch, settings.micro_batch_tokens)):
         loss, _ = network.loss(part)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the training loss is {loss.item()} at step {step + 1}; lower lr (now {settings.lr}) or "
                 "use dtype float32"
             )
-        (loss / n_tokens).backward()
-        total += loss.item()
+        (loss * weight / n_tokens).backward()
+        total += loss.item() * weight
     torch.nn.utils.clip_grad_norm_(network.weights, 1.0)
     optimizer.step()
-    return total, n_tokens
+    return network.summed(total)[0], n_tokens
 
 
 def parts_of(batch: list[Example], tokens: int) -> list[list[Example]]:
@@ -431,11 +471,12 @@ def dev_loss(network: Learner, dev: list[Example], settings: Settings) -> float:
     import torch
 
     network.model.eval()
-    total, count = 0.0, 0
+    total, count = 0.0, 0.0
     with torch.no_grad():
-        for part in parts_of(dev, settings.micro_batch_tokens):
+        for part, weight in network.deal(parts_of(dev, settings.micro_batch_tokens)):
             loss, n = network.loss(part)
-            total, count = total + loss.item(), count + n
+            total, count = total + loss.item() * weight, count + n * weight
+    total, count = network.summed(total, count)
     if not total < float("inf"):  # NaN compares false
         raise ModelError(f"the dev loss is {total / count}; lower lr (now {settings.lr}) or use dtype float32")
     return round(total / count, 6)
