@@ -260,6 +260,18 @@ def test_variety_table_pairs_each_variant_with_the_full_model(job):
     assert table(job, "ablation_instruction_design") == [] and table(job, "ablation_base_model") == []
 
 
+def test_base_table_says_what_each_base_is(job):
+    by_name = {s["name"]: s for s in job.params["systems"]}
+    job.params["systems"] += [by_name[name] | {"name": f"{name}.half", "base": "half"} for name in ("base", "full")]
+    job.params["seen"] = {"tiny": "random weights", "half": "1 layer of tiny, healed on 900 tokens"}
+    job.inputs["predictions"] += [path for path in job.inputs["predictions"] if path.stem in ("base", "full")]
+    job.inputs["models"] += [path for path in job.inputs["models"] if path.name == "full"]
+    run(job)
+    rows = table(job, "ablation_base_model")
+    assert {(r["base_model"], r["note"]) for r in rows} == set(job.params["seen"].items())
+    assert {r["system"] for r in rows} == {"untuned tiny", "tuned tiny", "untuned half", "tuned half"}
+
+
 @pytest.fixture
 def controlled(job, tmp_path):
     """The job with a control that learned no more than the untuned model, but for query expansion."""

@@ -195,6 +195,19 @@ def test_paragraphs_follow_the_tests_not_the_values():
     assert "1 of 3 signs of life failed (shuffled teachers hurt the student)" in text
 
 
+def test_base_models_are_named_in_the_caption_as_what_they_are(tmp_path):
+    path = tmp_path / "inters/tables/ablation_base_model.tsv"
+    notes = {"tiny-lm": "random weights", "tiny-lm-2": "1 layer of tiny-lm, healed on 900 tokens"}
+    rows = read_tsv(RESULTS / "inters/tables/ablation_base_model.tsv")
+    write_tsv(path, [*rows[0], "note"], [r | {"note": notes[r["base_model"]]} for r in rows])
+    table = load_table(path)
+    for sheet in (long_sheet(table, Judge.of([table], 1)), wide_sheet(table, Judge.of([table], 1))):
+        assert sheet.caption.endswith("tiny-lm: random weights. tiny-lm-2: 1 layer of tiny-lm, healed on 900 tokens.")
+        assert "note" not in sheet.header
+    bare = load_table(RESULTS / "inters/tables/ablation_base_model.tsv")
+    assert long_sheet(bare, Judge.of([bare], 1)).caption == bare.spec.caption
+
+
 def test_a_significant_difference_has_its_direction(tmp_path):
     rows = [row("bm25", 0.5, 0.01), row("student_adapted", 0.4, 0.01, p_vs_bm25=0.001, p_vs_best_unadapted=0.001)]
     loaded = {"quality": load_table(quality_table(tmp_path, rows))}
@@ -422,8 +435,18 @@ def test_fixture_tables_cover_the_catalogue():
 
 
 def test_arguments_leave_out_the_plan():
-    found = report_args({"scale": "ci", "seeds": [1], "papers": ["inters"], "plan": {"artefacts": []}})
+    config = {"scale": "ci", "seeds": [1], "papers": ["inters"], "inters": {}, "models": {}, "plan": {"artefacts": []}}
+    found = report_args(config)
     assert found["results"] == "results/ci" and "plan" not in found["config"]
+
+
+def test_a_pruned_model_is_told_where_it_is_used():
+    heal = {"tokens": 100, "max_length": 30}
+    half = {"source": "pruned", "of": "m", "layers": 2, "heal": heal, "seen": "our texts"}
+    config = {"scale": "ci", "seeds": [1], "papers": ["inters"], "models": {"m": {"seen": "nothing"}, "half": half}}
+    assert report_args(config | {"inters": {"base": "m"}})["seen"] == {"m": "nothing"}
+    said = {"m": "nothing", "half": "2 layers of m, healed on 90 tokens of our texts; m: nothing"}
+    assert report_args(config | {"inters": {"base": "m", "bases": ["half"]}})["seen"] == said
 
 
 def test_programs_of_this_python_come_last_on_path(monkeypatch):

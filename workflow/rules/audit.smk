@@ -1,12 +1,20 @@
 # Leakage: what each paper's model was trained on against every collection that is scored, by exact text and
-# n-gram. Inputs: training rows of the papers, collections. Outputs: a table of shares and a list of overlaps (ids
+# n-gram. Inputs: training rows of the papers, text that healed pruned models, collections. Outputs: a table of shares and a list of overlaps (ids
 # only). More than the stated share stops the run. Cost: seconds.
-from searchtune.evaluation.arguments import audit_args, scored_sets, training_sets
+from searchtune.evaluation.arguments import (
+    audit_args,
+    healing_sets,
+    scored_sets,
+    training_sets,
+)
 
 
 rule audit_leakage:
     input:
-        train=expand("<results>/{path}", path=training_sets(config)),
+        train=[
+            *expand("<results>/{path}", path=training_sets(config)),
+            *expand("<resources>/{path}", path=healing_sets(config)),
+        ],
         eval=expand("<results>/{path}", path=scored_sets(config)),
     output:
         report="<results>/audit/leakage.tsv",

@@ -1,13 +1,23 @@
 # Base models as folders of safetensors with their tokenizer, in resources/models/<id>: GGUF unpacked, encoder
-# folders copied, tiny models built. Input: the fetched artefact that an entry of config/models.yaml names.
-# Cost: half a minute and 2 GB for SmolLM2-135M from GGUF, seconds for the others.
-from searchtune.training.arguments import model_args, model_artefacts
+# folders copied, tiny models built; and models of source `pruned`: some layers of another model, healed on packaged
+# text. Input: the fetched artefact that an entry of config/models.yaml names; for pruned ones the full model and the
+# text, which lies in resources/heal/<id> so that the leakage audit can read it.
+# Cost: half a minute and 2 GB for SmolLM2-135M from GGUF, seconds for the others; its half: 230 tokens a second and
+# 4 GB on one core with bfloat16 units, so 40 minutes for 512,000 tokens; made only where a scale names it.
+import re
+
+from searchtune.config.models import pruned_models
+from searchtune.training import arguments as models
+
+# a pattern that nothing matches where no model is pruned
+PRUNED = "|".join(map(re.escape, pruned_models(config))) or "(?!)"
 
 
 rule model:
     input:
         raw=lambda w: expand(
-            "<resources>/raw/{artefact}", artefact=model_artefacts(config, w.model)
+            "<resources>/raw/{artefact}",
+            artefact=models.model_artefacts(config, w.model),
         ),
     output:
         model=directory("<resources>/models/{model}"),
@@ -15,6 +25,8 @@ rule model:
         "<resources>/logs/model.{model}.log",
     benchmark:
         "<resources>/benchmarks/model.{model}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, models.prepared_models(config))),
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -22,7 +34,56 @@ rule model:
         mem_mb=4000,
     params:
         stage="models.prepare",
-        args=lambda w: model_args(config, w.model),
+        args=lambda w: models.model_args(config, w.model),
         code=code_hash("models.prepare"),
+    script:
+        "../scripts/stage.py"
+
+
+rule heal_text:
+    input:
+        raw=lambda w: expand(
+            "<resources>/raw/{artefact}",
+            artefact=models.heal_artefacts(config, w.model),
+        ),
+    output:
+        text=directory("<resources>/heal/{model}"),
+    log:
+        "<resources>/logs/heal_text.{model}.log",
+    benchmark:
+        "<resources>/benchmarks/heal_text.{model}.tsv"
+    wildcard_constraints:
+        model=PRUNED,
+    conda:
+        "../../envs/data.yaml"
+    params:
+        stage="models.heal_text",
+        args=lambda w: models.heal_text_args(config, w.model),
+        code=code_hash("models.heal_text"),
+    script:
+        "../scripts/stage.py"
+
+
+rule prune:
+    input:
+        full=lambda w: f"<resources>/models/{config['models'][w.model]['of']}",
+        text="<resources>/heal/{model}",
+    output:
+        model=directory("<resources>/models/{model}"),
+    log:
+        "<resources>/logs/prune.{model}.log",
+    benchmark:
+        "<resources>/benchmarks/prune.{model}.tsv"
+    wildcard_constraints:
+        model=PRUNED,
+    conda:
+        "../../envs/train.yaml"
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=config["hardware"]["mem_mb"],
+    params:
+        stage="models.prune",
+        args=lambda w: models.prune_args(config, w.model),
+        code=code_hash("models.prune"),
     script:
         "../scripts/stage.py"

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
+from searchtune.config.models import MODEL_KEYS, PRUNED, pruned_models
 from searchtune.errors import ConfigError, LeakageError, nearest
+from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
 from searchtune.tasks import answers
@@ -40,7 +42,7 @@ def artefact_of(path: str) -> str:
 ID_KEYS = {
     "collections": ("collections", "train_collections", "target", "off_domain", "planted_collection",
                     "instruction_collection"),
-    "models": ("base", "bases", "encoder", "writer", "judge", "strong_model", "cheap_model"),
+    "models": MODEL_KEYS,
 }  # fmt: skip
 
 
@@ -61,6 +63,42 @@ def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
                             f"{file_of(layers, paper, key)}: {paper}.{key} names {name!r}, which is not in "
                             f"{kind}{nearest(name, known[kind])}"
                         )
+
+
+def check_pruned(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError for a pruned model whose full model does not exist, is pruned itself or holds no weights."""
+    for name in pruned_models(config):
+        of = config["models"][name]["of"]
+        where = f"{file_of(layers, 'models', name, 'of')}: models.{name}.of names {of!r}"
+        if of not in config["models"]:
+            others = [known for known in config["models"] if known not in pruned_models(config)]
+            raise ConfigError(f"{where}, which is not in models{nearest(of, others)}")
+        full = config["models"][of]
+        if full["source"] == PRUNED:
+            raise ConfigError(f"{where}, which is pruned itself; prune its full model, {full['of']!r}, instead")
+        if full["source"] == "endpoint" or full["kind"] != "causal":
+            raise ConfigError(f"{where}, which is no causal language model with weights of its own; it can't be pruned")
+
+
+def check_healing(config: dict[str, Any]) -> None:
+    """Raise LeakageError where a pruned model would heal on a target collection, or on canaried data if none may train.
+
+    Target collections and the canary: rules of evidence, 1 and 17.
+    """
+    targets = {path: name for name in sorted(targets_of(config)) for path in config["collections"][name]["raw"]}
+    for name in pruned_models(config):
+        for path in config["models"][name]["heal"]["raw"]:
+            if path in targets:
+                raise LeakageError(
+                    f"models.{name} would heal on {path}, the target collection {targets[path]!r}, whose text is for "
+                    "evaluation only. Take it out of heal.raw"
+                )
+            marks = load_registry().artefact(artefact_of(path)).canary
+            if marks and config["canary_data"] == "evaluate_only":
+                raise LeakageError(
+                    f"models.{name} would heal on {path}, which carries the canary {', '.join(marks)}, and "
+                    "canary_data is evaluate_only. Take it out of heal.raw"
+                )
 
 
 def known_faults() -> list[str]:
@@ -117,8 +155,10 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     config = load_config(root, given).model_dump(mode="json")
     layers = layers_of(root, given, USER_FILE)
     check_ids(config, layers)
+    check_pruned(config, layers)
     check_faults(config, layers)
     check_leakage(config)
+    check_healing(config)
     check_ablations(config)
     check_released(config, root)
     artefacts = {artefact_of(path) for path in raw_paths(config)} | ({released_artefact(config)} - {None})

@@ -33,6 +33,8 @@ PROVENANCE = ".prov.json"
 STAGES = {
     "fetch.artefact": "registry.fetch:run",
     "models.prepare": "training.checkpoints:run",
+    "models.heal_text": "training.heal_text:run",
+    "models.prune": "training.healing:run",
     "collections.build": "collections.build:run",
     "retrieve.bm25": "retrieval.bm25:run",
     "retrieve.dense": "retrieval.dense:run",

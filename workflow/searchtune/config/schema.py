@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from searchtune.config.base import Section
 from searchtune.config.inters import Inters
 from searchtune.config.limrank import Limrank
+from searchtune.config.models import ModelConfig
 from searchtune.config.udapdr import Udapdr
 
 Scale = Literal["ci", "demo", "laptop", "workstation", "paper"]
@@ -42,23 +43,6 @@ class CollectionConfig(Section):
     n_train: int = Field(0, ge=0, description="training queries sampled (count)")
     n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
     n_test: int = Field(100, ge=0, description="test queries sampled (count)")
-
-
-class ModelConfig(Section):
-    """One model: how it comes to lie in resources/models/<id>."""
-
-    source: Literal["gguf", "folder", "built", "hub", "endpoint"] = Field(description="how the folder is made")
-    raw: str = Field("", description="file or folder that it is made from, relative to resources/raw")
-    kind: Literal["causal", "encoder"] = Field(description="decoder language model, or text encoder")
-    form: Literal["chatml", "plain"] = Field("plain", description="prompt form that the model was tuned on")
-    endpoint: dict[str, str] = Field(
-        {}, description="for source endpoint: base_url, model, key_env (name of the variable that holds the key), api"
-    )
-    builder: dict[str, int] = Field({}, description="sizes of a model built on the spot (layers, hidden, vocabulary)")
-    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="number format of the saved weights")
-    licence: str = Field("", description="licence of the weights")
-    seen: str = Field("", description="what the checkpoint saw before us, printed where 'zero-shot' stands")
-    trust_remote_code: Literal[False] = Field(False, description="code that comes with a model is never run")
 
 
 class Splits(Section):

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from searchtune.config.models import pruned_of_paper
+
 INSTRUCTIONS = "limrank/instructions"
 # INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
 # demonstrations included, draws from the training part
@@ -32,6 +34,16 @@ def training_sets(config: dict[str, Any]) -> list[str]:
         "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }
     return [path for paper in known if paper in config["papers"] for path in known[paper]]
+
+
+def healing_sets(config: dict[str, Any]) -> list[str]:
+    """Return what healed the pruned models of the chosen papers (folders below the resources)."""
+    return sorted({path for paper in config["papers"] for path in healed_on(config, paper)})
+
+
+def healed_on(config: dict[str, Any], paper: str) -> list[str]:
+    """Return what healed the pruned models that a paper starts from (folders below the resources)."""
+    return [f"heal/{name}" for name in pruned_of_paper(config, paper)]
 
 
 def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -70,7 +82,12 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
         },
     }
-    return {name: chain for paper in chains if paper in config["papers"] for name, chain in chains[paper].items()}
+    return {
+        name: chain | {"train": chain["train"] + [_short(path) for path in healed_on(config, paper)]}
+        for paper in chains
+        if paper in config["papers"]
+        for name, chain in chains[paper].items()
+    }
 
 
 def _short(path: str) -> str:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from searchtune.config.models import pruned_models, pruned_of_paper, seen_of
+
 
 def offer_programs() -> None:
     """Put the folder of this Python at the end of PATH: an active environment's programs still come first."""
@@ -14,12 +16,17 @@ def offer_programs() -> None:
 
 
 def report_args(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what stage ``report.html`` needs: scale, seeds, papers, folder of the results, configuration as used."""
+    """Return what stage ``report.html`` needs: scale, seeds, papers, folder of the results, what each model saw before
+    (a pruned one only where it is used: else it was not made), configuration as used.
+    """
+    pruned = {model for paper in config["papers"] for model in pruned_of_paper(config, paper)}
+    models = [model for model in config["models"] if model in pruned or model not in pruned_models(config)]
     used = {key: value for key, value in config.items() if key != "plan"}
     return {
         "scale": config["scale"],
         "seeds": config["seeds"],
         "papers": config["papers"],
         "results": f"results/{config['scale']}",
+        "seen": {model: seen_of(config, model) for model in models},
         "config": used,
     }

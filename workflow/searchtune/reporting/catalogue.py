@@ -20,6 +20,7 @@ class Table:
     ``group``: columns whose equal values make rows comparable (best of each group may be bold);
     ``system``: the column that names what is compared; ``wide``: columns that become the columns of
     the short form (empty: long form only); ``main``: shown in full in the report, not folded away.
+    ``explained``: the column whose values the column ``note`` explains; the caption says it, once for each.
     """
 
     paper: str
@@ -32,6 +33,7 @@ class Table:
     system: str = "system"
     wide: tuple[str, ...] = ()
     main: bool = True
+    explained: str = ""
 
     @property
     def file(self) -> str:
@@ -125,8 +127,10 @@ _TABLES = (
         "Base models",
         "Every base model untuned and tuned on the same mixture.",
         ("system", "base_model", "tuned", "train_tokens", *_PLACE, *_SCORE, *_AGAINST),
+        ("note",),
         group=("category", "task", "dataset", "metric"),
         wide=("system",),
+        explained="base_model",
     ),
     Table(
         "inters",

@@ -222,7 +222,7 @@ def run(job: Job) -> dict:
 
     Inputs: ``tables`` and ``figures`` (folders or files below ``<paper>/``), ``inventory`` (items.tsv),
     ``audit`` (leakage table, optional).
-    Params: scale, seeds, papers, results (folder that our_file is relative to), config (as used).
+    Params: scale, seeds, papers, results (folder that our_file is relative to), seen (by model), config (as used).
     Output ``report``: the html file.
     """
     values = context(job)

@@ -56,6 +56,15 @@ def label(column: str) -> str:
     return _LABELS.get(column, column.replace("_", " "))
 
 
+def caption_of(table: Loaded) -> str:
+    """Return the caption of a table; where notes explain the values of a column, with each of them said once."""
+    column = table.spec.explained
+    if not column or "note" not in table.columns:
+        return table.spec.caption
+    said = {row[column]: row["note"] for row in table.rows if row["note"]}
+    return " ".join([table.spec.caption, *(f"{name}: {note}." for name, note in said.items())])
+
+
 def _value_cell(row: Row, table: Loaded, digits: int, bold: bool) -> Cell:
     value, low, high = (number(row, column, table.path) for column in ("value", "ci_low", "ci_high"))
     return Cell(show_interval(value, low, high, digits), row.get("value", ""), True, bold)
@@ -98,7 +107,8 @@ def _cell(table: Loaded, index: int, column: str, judge: Judge) -> Cell:
 def long_sheet(table: Loaded, judge: Judge) -> Sheet:
     """Return every row and column; value, ci_low and ci_high become one cell."""
     merged = {"ci_low", "ci_high"} <= set(table.columns)
-    columns = [c for c in table.columns if not (merged and c in ("ci_low", "ci_high"))]
+    dropped = [*(["ci_low", "ci_high"] if merged else []), *(["note"] if table.spec.explained else [])]
+    columns = [c for c in table.columns if c not in dropped]
     best, digits = best_rows(table, judge), _digits(table)
     rows = [
         [
@@ -108,7 +118,7 @@ def long_sheet(table: Loaded, judge: Judge) -> Sheet:
         for i, row in enumerate(table.rows)
     ]
     header = [label(c) if merged or c != "value" else "value" for c in columns]
-    return Sheet(table.spec.title, table.spec.caption, header, rows)
+    return Sheet(table.spec.title, caption_of(table), header, rows)
 
 
 def _varying(table: Loaded, columns: list[str]) -> list[str]:
@@ -158,7 +168,7 @@ def _pivot(table: Loaded, judge: Judge, down: list[str], across: list[str]) -> S
     shown = [
         " · ".join(named.get(c, "") + text for c, text in zip(across, head, strict=True) if text) for head in heads
     ]
-    return Sheet(table.spec.title, table.spec.caption, [label(c) for c in down] + shown, rows)
+    return Sheet(table.spec.title, caption_of(table), [label(c) for c in down] + shown, rows)
 
 
 def sheets(table: Loaded, judge: Judge) -> dict[str, Sheet]:

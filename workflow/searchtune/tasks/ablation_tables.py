@@ -19,7 +19,7 @@ ABLATION = [
 ]
 BASE_MODEL = [
     *("system", "base_model", "tuned", "train_tokens", "category", "task", "dataset", "metric"),
-    *("value", "ci_low", "ci_high", "n", "baseline", "baseline_value", "p_value"),
+    *("value", "ci_low", "ci_high", "n", "baseline", "baseline_value", "p_value", "note"),
 ]
 # prompts that a row was asked with: the full model's, the variant's own, the full model's with demonstrations
 SAME, OWN_FORM, SHOWN = "same", "own form", "with demonstrations"
@@ -149,9 +149,12 @@ def ablations(evaluation: "Evaluation", kind: str, stats: Statistics) -> list[di
 
 
 def base_models(evaluation: "Evaluation", stats: Statistics) -> list[dict[str, Any]]:
-    """Return the table of base models, each untuned and tuned on the full mixture; empty where there is one base."""
+    """Return the table of base models, each untuned and tuned on the full mixture; empty where there is one base.
+
+    ``note`` says what a base is and saw before us (rules of evidence, 8).
+    """
     bases = list(dict.fromkeys(s["base"] for s in evaluation.params["systems"]))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for base in bases if len(bases) > 1 else []:
         before = evaluation.system(f"untuned {base}", evaluation.index_of(False, 0.0, FULL, base), None)
         after = evaluation.system(f"tuned {base}", evaluation.index_of(True, 1.0, FULL, base), before.name)
@@ -169,4 +172,4 @@ def base_models(evaluation: "Evaluation", stats: Statistics) -> list[dict[str, A
                     | mean_row(system, other, pairs, stats)
                     | {"baseline": other.name if other else None}
                 )
-    return rows
+    return [row | {"note": evaluation.params["seen"][row["base_model"]]} for row in rows]

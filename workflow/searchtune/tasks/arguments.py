@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, is_control, sources_of, split_pair
+from searchtune.config.models import seen_of
 from searchtune.errors import ConfigError
 from searchtune.registry.table import ROOT, UNPINNED, load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
@@ -13,6 +14,7 @@ from searchtune.tasks.variants import (
     FULL,
     OWN,
     ZERO_SHOT,
+    bases_of,
     chosen_ablations,
     left_out,
     mixtures,
@@ -249,6 +251,7 @@ def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
         systems.append({"name": name, "tuned": True, "sets": prompt_sets(config, spec), **spec})
     return {
         "base": config["inters"]["base"],
+        "seen": {base: seen_of(config, base) for base in bases_of(config)},
         "systems": systems,
         "ablations": {
             name: {"kind": row["kind"], "label": row["label"] or name.replace("_", " "), "leave_out": row["leave_out"]}

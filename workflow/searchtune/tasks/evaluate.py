@@ -202,9 +202,10 @@ def run(job: Job) -> dict[str, Any]:
     ablation_*, round_trip, loss, parse_failures, signs, faults, data, verdicts, strategies) and details (folder:
     metrics .json and .tsv, category_means, per_query).
 
-    Params: base, systems [{name, tuned, base, design, fraction, seed, sets}] aligned with predictions, ablations
-    {design: {kind, label, leave_out}}, data (:func:`searchtune.tasks.data_table.data_args`), volumes, fidelity,
-    faults, k1, b, statistics, rankings {task: {data set: collections}}.
+    Params: base, seen {base model: what it is}, systems [{name, tuned, base, design, fraction, seed, sets}] aligned
+    with predictions, ablations {design: {kind, label, leave_out}}, volumes, data
+    (:func:`searchtune.tasks.data_table.data_args`), fidelity, faults, k1, b, statistics, rankings {task: {data set:
+    collections}}.
     """
     stats = Statistics(**job.params["statistics"])
     evaluation = Evaluation(job)

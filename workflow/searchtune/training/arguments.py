@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from searchtune.config.models import pruned_models, seen_of
+
 
 def model_args(config: dict[str, Any], model: str) -> dict[str, Any]:
     """Return the parameters of ``models.prepare`` for one model of the configuration."""
@@ -12,3 +14,27 @@ def model_args(config: dict[str, Any], model: str) -> dict[str, Any]:
 def model_artefacts(config: dict[str, Any], model: str) -> list[str]:
     """Return the fetched artefact (first folder below resources/raw) that a model is made from, if any."""
     return [name.split("/", 1)[0] for name in [config["models"][model]["raw"]] if name]
+
+
+def prepared_models(config: dict[str, Any]) -> list[str]:
+    """Return the ids of the models that are made from fetched files; the others are pruned of them."""
+    pruned = pruned_models(config)
+    return [name for name in config["models"] if name not in pruned]
+
+
+def heal_artefacts(config: dict[str, Any], model: str) -> list[str]:
+    """Return the fetched artefacts that hold the text which heals a pruned model, in the order of their first file."""
+    return list(dict.fromkeys(path.split("/", 1)[0] for path in config["models"][model]["heal"]["raw"]))
+
+
+def heal_text_args(config: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return the parameters of ``models.heal_text`` for one pruned model."""
+    return {"id": model} | {name: config["models"][model]["heal"][name] for name in ("raw", "seed")}
+
+
+def prune_args(config: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return the parameters of ``models.prune`` for one pruned model."""
+    entry = config["models"][model]
+    settings = {key: value for key, value in entry["heal"].items() if key != "raw"}
+    kept = {name: entry[name] for name in ("of", "layers", "form", "dtype", "licence")}
+    return {"id": model, "seen": seen_of(config, model), "heal": settings} | kept

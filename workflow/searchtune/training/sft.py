@@ -6,6 +6,7 @@ the right, where causal attention never looks, so no mask is needed. What severa
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -139,7 +140,7 @@ def tune(job: "Job", settings: Settings, network: "Network", keeper_class: type[
             {
                 "base": {"model": base.name, "revision": revision_of(base)},
                 "data_sha256": data,
-                **_recorded(settings),
+                **recorded(settings),
                 "seed": settings.seed,
                 **counts,
                 "loss_curve": curve.loss,
@@ -155,7 +156,7 @@ def tune(job: "Job", settings: Settings, network: "Network", keeper_class: type[
     }
 
 
-def _recorded(settings: Settings) -> dict[str, Any]:
+def recorded(settings: Settings) -> dict[str, Any]:
     """Return the settings as training.json has them; how many processes trained stands beside, where several did."""
     values = asdict(settings)
     processes = values.pop("processes")
@@ -192,7 +193,35 @@ def _examples(path: Path, network: "Network", settings: Settings, fraction: floa
     return examples, dropped
 
 
-class Network:
+class Learner(ABC):
+    """What :func:`fit` trains: a network, what of it learns, and its loss."""
+
+    model: Any
+
+    @property
+    def weights(self) -> list["torch.nn.Parameter"]:
+        """The parameters that learn."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def n_trainable(self) -> int:
+        """How many numbers learn."""
+        return sum(p.numel() for p in self.weights)
+
+    @abstractmethod
+    def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
+        """Return the summed loss (nats) of a micro-batch, and the number of places that it counts."""
+
+    def deal(self, parts: list[list[Example]]) -> list[tuple[list[Example], int]]:
+        """Return the micro-batches that this process does, each with its weight in the loss: here all, once each."""
+        return [(part, 1) for part in parts]
+
+    def summed(self, *numbers: float) -> tuple[float, ...]:
+        """Return numbers summed over the processes that train together: here there is one."""
+        return numbers
+
+
+class Network(Learner):
     """The model under training: its body (up to the last hidden state), its output layer, what of it learns."""
 
     leads = True  # of several processes that train together, only one writes files
@@ -233,18 +262,8 @@ class Network:
         if not settings.full:
             model = _with_lora(model, settings.lora, added)
             if settings.dtype == "bfloat16":
-                _halve_frozen(model)
+                halve_frozen(model)
         return cls(model, tokenizer, tokens, settings, place)
-
-    @property
-    def weights(self) -> list["torch.nn.Parameter"]:
-        """The parameters that learn."""
-        return [p for p in self.model.parameters() if p.requires_grad]
-
-    @property
-    def n_trainable(self) -> int:
-        """How many numbers learn."""
-        return sum(p.numel() for p in self.weights)
 
     def loss(self, batch: list[Example]) -> tuple["torch.Tensor", int]:
         """Return the summed negative log-likelihood (nats) of the batch's completion tokens, and their number.
@@ -272,14 +291,6 @@ class Network:
         hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.head(hidden[:, :-1][places[:, 1:]])
         return torch.nn.functional.cross_entropy(logits.float(), ids[places], reduction="sum")
-
-    def deal(self, parts: list[list[Example]]) -> list[tuple[list[Example], int]]:
-        """Return the micro-batches that this process does, each with its weight in the loss: here all, once each."""
-        return [(part, 1) for part in parts]
-
-    def summed(self, *numbers: float) -> tuple[float, ...]:
-        """Return numbers summed over the processes that train together: here there is one."""
-        return numbers
 
     def save(self, target: Path) -> None:
         """Merge the adapters (in float32) and write model and tokenizer; the adapter beside them if asked for."""
@@ -336,7 +347,7 @@ def _with_lora(model: Any, lora: Lora, added: list[int]) -> Any:
     return get_peft_model(model, config)
 
 
-def _halve_frozen(model: Any) -> None:
+def halve_frozen(model: Any) -> None:
     """Hold frozen linear layers in bfloat16 where that loses nothing: half the memory, and no cast in every step.
 
     Embeddings (and an output layer tied to them) stay float32, and with them the sum that runs through the layers.
@@ -352,7 +363,7 @@ def _halve_frozen(model: Any) -> None:
 
 
 def fit(
-    network: Network,
+    network: Learner,
     train: Sequence[Example],
     dev: list[Example],
     settings: Settings,
@@ -408,7 +419,7 @@ def _note(curve: Curve, done: int, steps: int, rate: float, settings: Settings, 
 
 
 def train_step(
-    network: Network, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
+    network: Learner, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
 ) -> tuple[float, int]:
     """Do one optimiser step over a batch, in micro batches; every completion token weighs the same.
 
@@ -455,7 +466,7 @@ def _count(curve: Curve, batch: list[Example], settings: Settings) -> None:
     curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in parts)
 
 
-def dev_loss(network: Network, dev: list[Example], settings: Settings) -> float:
+def dev_loss(network: Learner, dev: list[Example], settings: Settings) -> float:
     """Return the mean loss (nats a completion token) over held-out examples; ModelError if it is not finite."""
     import torch
 

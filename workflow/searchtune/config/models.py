@@ -1,0 +1,111 @@
+"""Configuration of the models: how each comes to lie in resources/models/<id>, and what it is called in results."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from searchtune.config.base import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PRUNED = "pruned"
+# keys of the papers' sections that name the models which they start from
+MODEL_KEYS = ("base", "bases", "encoder", "writer", "judge", "strong_model", "cheap_model")
+
+
+class Heal(Section):
+    """Next-token distillation of a pruned model from its full model (rules of evidence, 8). All settings are ours."""
+
+    raw: list[str] = Field(
+        min_length=1,
+        description="text that heals, relative to resources/raw: topic files, lists (id, tab, text), JSON or lines",
+    )
+    tokens: int = Field(
+        512_000,
+        ge=16,
+        description="text seen in training, read again where there is less; cut to whole windows (tokens)",
+    )
+    lr: float = Field(5e-4, gt=0, description="peak learning rate; rises, then falls as a cosine")
+    warmup_ratio: Share = Field(0.05, description="share of steps with rising learning rate")
+    batch_size: int = Field(4, ge=1, description="windows a step (count)")
+    max_length: int = Field(256, ge=8, description="window: texts one after another are cut into these (tokens)")
+    held_tokens: int = Field(4096, ge=8, description="held-out text whose divergence and perplexity are told (tokens)")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="number format of training; auto = bfloat16 where the machine has units for it"
+    )
+    seed: int = Field(0, ge=0, description="seed of the order of texts")
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> "Heal":
+        for name in ("tokens", "held_tokens"):
+            if (budget := getattr(self, name)) < self.max_length:
+                raise ValueError(f"{name} is {budget}, less than one window of max_length {self.max_length}")
+        return self
+
+
+class ModelConfig(Section):
+    """One model: how it comes to lie in resources/models/<id>."""
+
+    source: Literal["gguf", "folder", "built", "hub", "endpoint", "pruned"] = Field(
+        description="how the folder is made; pruned = some layers of another model of this list, then healed"
+    )
+    raw: str = Field("", description="file or folder that it is made from, relative to resources/raw")
+    kind: Literal["causal", "encoder"] = Field(description="decoder language model, or text encoder")
+    form: Literal["chatml", "plain"] = Field("plain", description="prompt form that the model was tuned on")
+    endpoint: dict[str, str] = Field(
+        {}, description="for source endpoint: base_url, model, key_env (name of the variable that holds the key), api"
+    )
+    builder: dict[str, int] = Field({}, description="sizes of a model built on the spot (layers, hidden, vocabulary)")
+    of: str = Field("", description="for source pruned: id of the full model")
+    layers: int | None = Field(
+        None, ge=1, description="for source pruned: layers kept, the first, the last and evenly between them (count)"
+    )
+    heal: Heal | None = Field(None, description="for source pruned: how it learns again from its full model")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="number format of the saved weights")
+    licence: str = Field("", description="licence of the weights")
+    seen: str = Field(
+        "",
+        description="what the checkpoint saw before us, printed where 'zero-shot' stands; of a pruned model: the text "
+        "that healed it",
+    )
+    trust_remote_code: Literal[False] = Field(False, description="code that comes with a model is never run")
+
+    @model_validator(mode="after")
+    def _pruned_of_something(self) -> "ModelConfig":
+        given = [name for name in ("of", "layers", "heal") if getattr(self, name)]
+        if self.source != PRUNED and given:
+            raise ValueError(f"{given[0]} is for models of source {PRUNED!r}; the source here is {self.source!r}")
+        if self.source == PRUNED and len(given) < 3:
+            missing = next(name for name in ("of", "layers", "heal") if name not in given)
+            raise ValueError(f"a model of source {PRUNED!r} needs {missing!r}: pruned of a full model, then healed")
+        if self.source == PRUNED and (self.raw or self.kind != "causal"):
+            raise ValueError(f"a model of source {PRUNED!r} is causal and has no 'raw'; its text is under heal.raw")
+        return self
+
+
+def pruned_models(config: dict[str, Any]) -> list[str]:
+    """Return the ids of the models that are pruned of others."""
+    return [name for name, entry in config["models"].items() if entry.get("source") == PRUNED]
+
+
+def pruned_of_paper(config: dict[str, Any], paper: str) -> list[str]:
+    """Return the ids of the pruned models that a paper starts from."""
+    given = [config[paper].get(key) or [] for key in MODEL_KEYS]
+    used = {name for value in given for name in ([value] if isinstance(value, str) else value)}
+    return [name for name in pruned_models(config) if name in used]
+
+
+def healing_tokens(heal: dict[str, Any]) -> int:
+    """Return the tokens that a pruned model is healed on: as many whole windows as its budget holds."""
+    return heal["tokens"] // heal["max_length"] * heal["max_length"]
+
+
+def seen_of(config: dict[str, Any], model: str) -> str:
+    """Return what a model is and saw before us; of a pruned one: of what it is pruned, and how much text healed it."""
+    entry = config["models"][model]
+    if entry.get("source") != PRUNED:
+        return entry["seen"]
+    kept = f"{entry['layers']} layer{'s' if entry['layers'] > 1 else ''} of {entry['of']}"
+    healed = f"{kept}, healed on {healing_tokens(entry['heal']):,} tokens"
+    healed += f" of {entry['seen']}" if entry["seen"] else ""
+    full = seen_of(config, entry["of"])
+    return f"{healed}; {entry['of']}: {full}" if full else healed
