@@ -142,10 +142,18 @@ def test_a_chain_that_adapts_to_a_corpus_refuses_queries_only(tmp_path):
         audit(tmp_path, [train], [target], chains={"adapt": {"kinds": ["queries"]}})
 
 
+CLAIM = "apples and pears from the hills go by train to the big markets of the coast"  # 16 words
+
+
 def task_examples(folder, fields, target, meta):
     folder.mkdir()
     tests = {"id": "t0", "fields": fields, "target": target, "meta": meta}
-    trains = {"id": "r0", "fields": {"article": LONG}, "target": "Apples from the hills go to the coast.", "meta": {}}
+    trains = {
+        "id": "r0",
+        "fields": {"article": LONG, "next": "And who buys them?"},
+        "target": f"{CLAIM.capitalize()}.",
+        "meta": {},
+    }
     for part, row in (("test", tests), ("train", trains)):
         (folder / f"{part}.jsonl").write_text(json.dumps(row) + "\n")
     return folder
@@ -154,8 +162,11 @@ def task_examples(folder, fields, target, meta):
 @pytest.mark.parametrize(
     ("fields", "target", "meta", "expected"),
     [
-        ({"claim": "apples from the hills go to the coast", "evidence": LONG}, "SUPPORTS", {}, {"query", "passage"}),
-        ({"article": OTHER}, "apples from the hills go to the coast", {}, {"query"}),
+        ({"claim": CLAIM, "evidence": LONG}, "SUPPORTS", {}, {"query", "passage"}),
+        ({"article": OTHER}, CLAIM, {}, {"query"}),
+        # a short question can be asked of any passage; alone it is the whole of what is asked
+        ({"question": "and who buys them", "passage": OTHER}, "all", {}, set()),
+        ({"query": "and who buys them"}, "all", {}, {"query"}),
         # a candidate that answers nothing is a passage of the corpus, and is no leak
         ({"query": "who sells pears at the market", "passage": LONG}, "no", {"grade": 0}, set()),
         ({"query": "who sells pears at the market", "passage": LONG}, "yes", {"grade": 1}, {"passage"}),

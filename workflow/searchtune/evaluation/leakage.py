@@ -93,11 +93,16 @@ class Probe:
     def add_examples(self, name: str, path: Path) -> None:
         """Register the test part of a folder of task examples: as query the longest field of their own (the target
         where they have none, as in summarisation), as passages what their source document gives.
+
+        A question about a passage that is shorter than an n-gram is no query of its own: "What did they win?" is
+        asked of many passages, and what tells them apart is the passage.
         """
         for row in iter_jsonl(path / "test.jsonl"):
             own = [text for key, text in row["fields"].items() if key not in SOURCE_FIELDS]
-            self.add((name, "query", row["id"]), max(own, key=len, default=row["target"]))
             given = " ".join(text for key, text in row["fields"].items() if key in SOURCE_FIELDS)
+            query = max(own, key=len, default=row["target"])
+            if not given or len(words_of(query)) >= self.n:
+                self.add((name, "query", row["id"]), query)
             # a candidate that is not relevant is a passage of the corpus, which the splits share
             if given and row["meta"].get("grade", 1) > 0:
                 self.add((name, "passage", row["id"]), given)
