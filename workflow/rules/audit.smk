@@ -1,6 +1,6 @@
 # Leakage: what each paper's model was trained on against every collection that is scored, by exact text and
-# n-gram. Inputs: training rows of the papers, text that healed pruned models, collections. Outputs: a table of shares and a list of overlaps (ids
-# only). More than the stated share stops the run. Cost: seconds.
+# n-gram. Inputs: training rows of the papers, text that healed pruned models, collections, task examples. Outputs: a
+# table of shares and a list of overlaps (ids only). More than the stated share stops the run. Cost: seconds.
 from searchtune.evaluation.arguments import (
     audit_args,
     healing_sets,

@@ -94,8 +94,8 @@ class Probe:
         """Register the test part of a folder of task examples: as query the longest field of their own (the target
         where they have none, as in summarisation), as passages what their source document gives.
 
-        A question about a passage that is shorter than an n-gram is no query of its own: "What did they win?" is
-        asked of many passages, and what tells them apart is the passage.
+        A question or claim about a passage that is shorter than an n-gram is no query of its own and is not counted:
+        "What did they win?" is asked of many passages, and what tells them apart is the passage, which is.
         """
         for row in iter_jsonl(path / "test.jsonl"):
             own = [text for key, text in row["fields"].items() if key not in SOURCE_FIELDS]

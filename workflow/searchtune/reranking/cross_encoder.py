@@ -52,6 +52,8 @@ def interaction_network(encoder: Any) -> Any:
     import torch
 
     class Interaction(torch.nn.Module):
+        """Encoder, learned scale of the cosines, and the linear unit on [CLS]."""
+
         def __init__(self) -> None:
             super().__init__()
             self.encoder, self.config = encoder, encoder.config

@@ -174,6 +174,8 @@ def shard(model: Any, loss_at: Callable[..., "torch.Tensor"], settings: Settings
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
     class Whole(torch.nn.Module):
+        """The root: its forward pass gathers what no layer of its own holds."""
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model
