@@ -171,13 +171,19 @@ def test_the_interaction_head_by_hand():
     query = torch.tensor([[False, True, True, False, False, False]])
     passage = torch.tensor([[False, False, False, True, True, False]])  # the last token is padding
     # query tokens along x and y; passage tokens (0.6, 0.8) and x: best cosines 1.0 and 0.8
-    assert interaction_scores(vectors, query, passage).tolist() == pytest.approx([0.9])
+    equal = torch.zeros(2)
+    assert interaction_scores(vectors, query, passage, equal).tolist() == pytest.approx([0.9])
+    # the token along y weighs e^(10 x 0.0693147) = 2 times the token along x: (1.0 + 2 x 0.8) / 3
+    double = torch.tensor([0.0, 0.0693147])
+    assert interaction_scores(vectors, query, passage, double).tolist() == pytest.approx([2.6 / 3])
     nobody = torch.zeros_like(query)
-    assert interaction_scores(vectors, nobody, passage).tolist() == [0.0]
+    assert interaction_scores(vectors, nobody, passage, equal).tolist() == [0.0]
 
 
 @pytest.mark.slow
 def test_the_interaction_head_ranks_before_training_and_survives_saving(encoder, tmp_path):
+    import torch
+
     from searchtune.reranking.cross_encoder import CrossEncoder
 
     model = CrossEncoder.load(encoder, 24, head="interaction")
@@ -185,11 +191,15 @@ def test_the_interaction_head_ranks_before_training_and_survives_saving(encoder,
     together = model.score(pairs, 32)
     assert together.index(max(together[:8])) == 0  # the passage that holds the word
     assert model.score(pairs, 1) == pytest.approx(together, abs=1e-4)
+    with torch.no_grad():
+        model.model.term.add_(torch.linspace(-1, 1, len(model.model.term)))
+    weighted = model.score(pairs)
+    assert weighted != pytest.approx(together, abs=1e-3)
     model.model.scale.data.mul_(2)
     model.save(tmp_path / "saved")
     doubled = CrossEncoder.load(tmp_path / "saved", 24)  # the folder says which head it has
     assert doubled.head == "interaction"
-    assert doubled.score(pairs) == pytest.approx([2 * score for score in together], abs=1e-4)
+    assert doubled.score(pairs) == pytest.approx([2 * score for score in weighted], abs=1e-4)
     with pytest.raises(ConfigError, match="reranker head 'pooled' is unknown"):
         CrossEncoder.load(encoder, 24, head="pooled")
 
@@ -253,6 +263,23 @@ def test_frozen_embeddings_stay_while_the_layers_learn(encoder, head):
     moved = {name for name, weight in model.model.named_parameters() if not weight.equal(before[name])}
     assert moved and not any("word_embeddings" in name for name in moved)
     assert any("word_embeddings" in name for name in before)
+
+
+@pytest.mark.slow
+def test_blended_weights_lie_between_start_and_end():
+    import torch
+
+    from searchtune.training.cross_encoder import blend
+
+    module = torch.nn.Linear(1, 1)
+    module.bias.requires_grad_(False)
+    with torch.no_grad():
+        module.weight.fill_(6.0)
+        module.bias.fill_(1.0)
+    blend(module, [torch.tensor([[2.0]])], 1.0)
+    assert module.weight.item() == 6.0
+    blend(module, [torch.tensor([[2.0]])], 0.25)
+    assert module.weight.item() == 3.0 and module.bias.item() == 1.0
 
 
 @pytest.mark.slow

@@ -150,6 +150,43 @@ def test_top_p_keeps_the_smallest_set():
 
 
 @pytest.mark.slow
+def test_nucleus_is_that_of_a_full_sort():
+    import torch
+
+    from searchtune.llm.nucleus import keep_nucleus
+
+    inf = float("inf")
+    logits = torch.log(torch.tensor([0.1, 0.5, 0.15, 0.25]))
+    kept = keep_nucleus(logits, 0.7, first=1)
+    assert kept.tolist() == [-inf, logits[1], -inf, logits[3]]
+    assert keep_nucleus(logits, 0.01).isfinite().tolist() == [False, True, False, False]
+    many = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    ordered, order = many.softmax(0).sort(descending=True)
+    wanted = set(order[ordered.cumsum(0) - ordered < 0.9].tolist())
+    assert len(wanted) > 256 and set(keep_nucleus(many, 0.9).isfinite().nonzero()[:, 0].tolist()) == wanted
+
+
+@pytest.mark.slow
+def test_output_head_in_float32_leaves_the_embedding_alone():
+    import torch
+
+    from searchtune.llm.vllm_engine import hold_head_in_float32
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Embedding(5, 3, dtype=torch.bfloat16)
+            self.lm_head = self.embed
+
+    model = Tied()
+    hold_head_in_float32(model)
+    assert model.embed.weight.dtype == torch.bfloat16 and model.lm_head.weight.dtype == torch.float32
+    assert torch.equal(model.lm_head.weight, model.embed.weight.float())
+    assert not model.lm_head.weight.requires_grad
+    hold_head_in_float32(torch.nn.Linear(2, 2))  # a model without such a head stays as it is
+
+
+@pytest.mark.slow
 def test_structured_output_and_stop_texts(engine):
     for answer in engine.generate(PROMPTS, Sampling(max_tokens=40, json_schema=SCHEMA)):
         if answer.finish_reason == "stop":
@@ -193,6 +230,11 @@ def test_vllm_and_transformers_agree(tiny_lm, engine):
             assert a.n_tokens == b.n_tokens and math.isclose(a.logprob, b.logprob, abs_tol=1e-3)
     warm = Sampling(max_tokens=8, temperature=1.0, seed=5)
     assert vllm.generate(PROMPTS, warm) == vllm.generate(PROMPTS, warm)
+    # our nucleus draws what vLLM's own top_p draws
+    cut = Sampling(max_tokens=8, temperature=1.0, top_p=0.5, seed=5)
+    ours = vllm.generate(PROMPTS, cut)
+    vllm._nucleus = lambda sampling: {"top_p": sampling.top_p}
+    assert vllm.generate(PROMPTS, cut) == ours != vllm.generate(PROMPTS, warm)
     # more prompt tokens than one step takes: a prompt cut over two steps can't be drawn for on CPU
     many = [f"{number} " + "A mill by the river grinds flour. " * 16 for number in range(64)]
     assert 100 < max(vllm.count(many)) < 240 and sum(vllm.count(many)) > 4 * 2048

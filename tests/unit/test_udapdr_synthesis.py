@@ -237,8 +237,8 @@ def corpus(n: int) -> Collection:
 
 def test_calls_avoid_demonstrations_and_grow_by_appending():
     prompts = [{"prompt": y, "demonstrations": DEMONSTRATIONS} for y in (0, 1)]
-    more = plan_calls(corpus(8), prompts, SCALE_UP, 6, 20, "good_and_bad", 13)
-    assert plan_calls(corpus(8), prompts, SCALE_UP, 2, 20, "good_and_bad", 13) == more[:4]
+    more = plan_calls(corpus(8), prompts, SCALE_UP, 6, 1, 20, "good_and_bad", 13)
+    assert plan_calls(corpus(8), prompts, SCALE_UP, 2, 1, 20, "good_and_bad", 13) == more[:4]
     assert not {"d1", "d2"} & {call["source"] for call in more}
     assert [call["id"] for call in more[:3]] == ["y0-000000", "y1-000000", "y0-000001"]
     assert seed_of(13, "y0-000000") != seed_of(13, "y0-000001") != seed_of(14, "y0-000001")
@@ -253,10 +253,21 @@ def test_calls_avoid_demonstrations_and_grow_by_appending():
             ],
             SCALE_UP,
             1,
+            1,
             20,
             "good_and_bad",
             13,
         )
+
+
+def test_several_calls_a_passage_share_their_prompt_and_not_their_seed():
+    prompts = [{"prompt": 0, "demonstrations": DEMONSTRATIONS}]
+    once = plan_calls(corpus(8), prompts, SCALE_UP, 3, 1, 20, "good_and_bad", 13)
+    twice = plan_calls(corpus(8), prompts, SCALE_UP, 5, 2, 20, "good_and_bad", 13)
+    sources = [call["source"] for call in once]
+    assert [call["source"] for call in twice] == [sources[0], sources[0], sources[1], sources[1], sources[2]]
+    assert twice[0]["text"] == twice[1]["text"] and twice[0]["id"] != twice[1]["id"]
+    assert len({seed_of(13, call["id"]) for call in twice}) == 5
 
 
 def test_cleaning_counts_what_each_rule_drops():

@@ -63,6 +63,7 @@ class ScaleUpStage(Section):
     """Stage 3: queries by the cheap model."""
 
     per_prompt: Count = Field(20000, description="Z, queries a prompt (count; paper: 100,000 in all)")
+    per_passage: Count = Field(1, description="queries of each passage drawn, each with its own seed (count; paper: 1)")
     passage_words: Count = Field(256, description="cut of a passage (words; released code)")
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95)
     template: Literal["good_and_bad", "good_only", "instruction"] = Field(
@@ -121,6 +122,7 @@ class Reranker(Section):
     head: Literal["cls", "interaction"] = Field(
         "cls", description="linear unit on [CLS] (paper), or token interaction, which needs far less data (ours)"
     )
+    n_queries: Count = Field(10000, description="training queries, at most (count; released code)")
     loss: Literal["pointwise", "listwise"] = Field("pointwise", description="cross-entropy of pairs (paper), or lists")
     negatives: Negatives = Negatives()
     lr: Rate = Field(
@@ -135,6 +137,13 @@ class Reranker(Section):
     dropout: Share = Field(0.1, description="dropout (paper)")
     freeze_embeddings: bool = Field(
         False, description="leave the token embeddings as they are; steadier and faster on few queries (paper: no)"
+    )
+    blend: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="final weights: this share of the way from the start to the trained ones; a half is steadier on "
+        "few queries (Wortsman et al. 2022; paper: 1)",
     )
     max_length: int = Field(384, ge=16, description="query and passage together (tokens; released code)")
     score_batch_size: Count = Field(32, description="pairs scored at once (count)")

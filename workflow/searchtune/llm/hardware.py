@@ -64,6 +64,10 @@ def autocast(precision: str) -> Any:
 # processor. Its memory grows with the square of the length, so long rows keep the fused one
 SHORT = 256
 
+# encoders run on processors and read a few hundred tokens: the fused kernel gains nothing forward there, and its
+# backward pass makes training a third slower
+ENCODER_ATTENTION = "eager"
+
 
 def attention(device_type: str, width: int) -> Any:
     """Return the context in which attention over ``width`` tokens is fastest.

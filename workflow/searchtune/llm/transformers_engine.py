@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from searchtune.llm.base import Completion, Sampling, Scored, per_prompt, revision_of
 from searchtune.llm.hardware import device, dtype_of
+from searchtune.llm.nucleus import keep_nucleus
 from searchtune.llm.structured import Grammars, mask_logits
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
@@ -274,10 +275,7 @@ def sample(logits: "torch.Tensor", sampling: Sampling, noise: Any) -> int:
     """Draw a token id from one row of logits (vocabulary): temperature, then the smallest set of mass ``top_p``."""
     import torch
 
-    probabilities = (logits.float().cpu() / sampling.temperature).softmax(-1)
+    scaled = logits.float().cpu() / sampling.temperature
     if sampling.top_p < 1:
-        ordered, order = probabilities.sort(descending=True)
-        # a token stays if the mass before it is below top_p; the likeliest always stays
-        ordered[ordered.cumsum(-1) - ordered >= sampling.top_p] = 0.0
-        return int(order[torch.multinomial(ordered, 1, generator=noise)])
-    return int(torch.multinomial(probabilities, 1, generator=noise))
+        scaled = keep_nucleus(scaled, sampling.top_p)
+    return int(torch.multinomial(scaled.softmax(-1), 1, generator=noise))

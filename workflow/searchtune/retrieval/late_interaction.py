@@ -17,7 +17,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
-from searchtune.llm.hardware import autocast
+from searchtune.llm.hardware import ENCODER_ATTENTION, autocast
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class LateInteractionModel:
 
         if projection not in PROJECTIONS:
             raise ConfigError(f"unknown projection {projection!r}{nearest(projection, PROJECTIONS)}")
-        encoder = AutoModel.from_pretrained(path, dtype=torch.float32).eval()
+        encoder = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation=ENCODER_ATTENTION).eval()
         weight, settings = _projection_of(Path(path), projection, settings or Settings(), encoder.config.hidden_size)
         return cls(encoder, Tokenizer.from_file(str(Path(path) / "tokenizer.json")), weight, settings, precision)
 

@@ -43,21 +43,25 @@ def plan_calls(
     prompts: Sequence[dict],
     templates: TemplateFile,
     per_prompt: int,
+    per_passage: int,
     words: int,
     kind: str,
     seed: int,
 ) -> list[dict]:
-    """Return the calls {id, prompt, source, text}: Z passages a prompt, none of them a demonstration of any prompt.
+    """Return the calls {id, prompt, source, text}: Z a prompt, ``per_passage`` of each passage drawn, none of them a
+    demonstration of any prompt.
 
-    Ordered by position, then prompt, so that a smaller Z is a prefix.
+    Ordered by position, then prompt, so that a smaller Z is a prefix; calls of a passage follow each other, so that
+    the back end reads their common prompt once.
     """
     shown = {d["source"] for row in prompts for d in row["demonstrations"]}
     pool = [key for key in collection.corpus if key not in shown]
-    drawn = {row["prompt"]: draw(pool, per_prompt, f"{seed}:{row['prompt']}") for row in prompts}
+    needed = -(-per_prompt // per_passage)
+    drawn = {row["prompt"]: draw(pool, needed, f"{seed}:{row['prompt']}") for row in prompts}
     calls = []
     for position in range(per_prompt):
         for row in prompts:
-            source = drawn[row["prompt"]][position]
+            source = drawn[row["prompt"]][position // per_passage]
             passage = " ".join(first_words(collection.passage_text(source), words).split())
             calls.append(
                 {
@@ -114,8 +118,8 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, prompts, model, templates (scale_up.yaml). Output: queries (folder:
     queries.jsonl {id, text, source, prompt}, calls.jsonl.gz, synthesis.tsv, dropped.tsv).
 
-    Params: per_prompt (Z), passage_words, template, sampling, rules, form, backend, dtype, max_model_len, seed.
-    DataError if no query is left.
+    Params: per_prompt (Z), per_passage, passage_words, template, sampling, rules, form, backend, dtype,
+    max_model_len, seed. DataError if no query is left.
     """
     params = job.params
     collection, prompts = beir.Collection.load(job.inputs["collection"]), read_jsonl(job.inputs["prompts"])
@@ -125,6 +129,7 @@ def run(job: Job) -> dict[str, Any]:
         prompts,
         templates,
         params["per_prompt"],
+        params["per_passage"],
         params["passage_words"],
         params["template"],
         params["seed"],
