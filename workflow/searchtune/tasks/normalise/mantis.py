@@ -14,7 +14,7 @@ from searchtune.tasks.example import Example
 from searchtune.tasks.normalise.tables import Record, split_of_file
 from searchtune.tasks.normalise.turns import NO_TURNS, latest
 
-# the publisher's codes, which are those of MSDialog (Qu et al. 2018)
+# the publisher's codes, those of MSDialog (Qu et al. 2018); other readers of the same files know these nine only
 LABELS = {
     "OQ": "original question",
     "FD": "further details",
