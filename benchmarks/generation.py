@@ -1,9 +1,10 @@
 """Compare our generation and pointwise reranking with the loops of the released INTERS code and of plain transformers.
 
     python benchmarks/generation.py resources/models/smollm2-135m-instruct \\
-        results/demo/inters/mixtures/full/prompts/zero_shot.jsonl
+        results/demo/inters/mixtures/full/prompts/zero_shot.jsonl --chain results/demo/udapdr/amazon
 
-Same model, same prompts, greedy. Every way runs in a process of its own; loading is not counted. Ways:
+Same model, same prompts, greedy. Every way runs in a process of its own; loading is not counted. With ``--chain``
+also the prompts of UDAPDR's stage 3, which share their demonstrations. Ways:
 released   transformers, every prompt padded on the left to 1,792 tokens, batches of 2 (evaluation/qu-du-tasks)
 plain      transformers' generate, prompts sorted by length, batches of 16
 sorted     our transformers back end
@@ -15,6 +16,7 @@ import json
 import multiprocessing
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +101,62 @@ def in_process(job: dict[str, Any]) -> Any:
     return result
 
 
+def shared_prompts(chain: Path, n: int) -> list[str]:
+    """Return the first ``n`` prompts of stage 3 of a finished chain that share their demonstrations."""
+    from searchtune.collections.beir import Collection
+    from searchtune.files import read_json, read_jsonl
+    from searchtune.prompts.chat import wrap
+    from searchtune.prompts.templates import load_templates
+    from searchtune.synthesis.udapdr_scale_up import plan_calls
+
+    job = read_json(chain / "queries.job.json")
+    params, root = job["params"], chain.resolve().parents[3]
+    calls = plan_calls(
+        Collection.load(root / job["inputs"]["collection"]),
+        read_jsonl(chain / "prompts.jsonl")[:1],
+        load_templates(root / job["inputs"]["templates"]),
+        n,
+        1,
+        params["passage_words"],
+        params["template"],
+        params["seed"],
+    )
+    return [wrap(call["text"], params["form"]) for call in calls]
+
+
+def time_generation(job: dict[str, Any], task: str, ways: Sequence[str], prompts: list[str]) -> None:
+    """Print a row for each way; ratios are to the first."""
+    first = None
+    for way in ways:
+        given = prompts[: max(2, len(prompts) // 8)] if way == "released" else prompts
+        seconds = in_process(job | {"task": "generate", "way": way, "prompts": given})
+        rate = len(given) / seconds
+        first = first or rate
+        print(f"{task}\t{way}\t{len(given)}\t{seconds:.1f}\t{rate:.2f}\t{rate / first:.1f}", flush=True)
+
+
+def time_scoring(job: dict[str, Any], prompts: list[str]) -> None:
+    """Print a row for each way, with the largest difference of log-odds from one prompt at a time."""
+    scores: dict[str, list[float]] = {}
+    first = None
+    for way in ("one", "transformers", "vllm"):
+        seconds, scores[way] = in_process(job | {"task": "score", "way": way, "prompts": prompts})
+        rate = len(prompts) / seconds
+        first = first or rate
+        apart = max(abs(a - b) for a, b in zip(scores["one"], scores[way], strict=True))
+        print(
+            f"pointwise {job['dtype']}\t{way}\t{len(prompts)}\t{seconds:.1f}\t{rate:.2f}\t{rate / first:.1f}\t"
+            f"{apart:.1e} apart",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Print a table of seconds, prompts a second and ratios to the first way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model folder")
     parser.add_argument("prompts", help="prompt set of a finished run (zero_shot.jsonl)")
+    parser.add_argument("--chain", type=Path, help="folder of a finished UDAPDR chain, in its results folder")
     parser.add_argument("--n", type=int, default=64, help="prompts a way (released: an eighth of them)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="bfloat16")
@@ -113,23 +166,11 @@ def main() -> None:
     pairs = [row["prompt"] for row in rows if row["task"] == "passage_reranking"][: options.n]
     job = {"model": options.model, "threads": options.threads, "dtype": options.dtype}
     print("task\tway\tprompts\tseconds\tprompts_per_s\tratio")
-    first = None
-    for way in WAYS:
-        given = texts[: max(2, len(texts) // 8)] if way == "released" else texts
-        seconds = in_process(job | {"task": "generate", "way": way, "prompts": given})
-        first = first or len(given) / seconds
-        rate = len(given) / seconds
-        print(f"generate\t{way}\t{len(given)}\t{seconds:.1f}\t{rate:.2f}\t{rate / first:.1f}", flush=True)
-    scores: dict[str, list[float]] = {}
-    for way in ("one", "transformers", "vllm"):
-        seconds, scores[way] = in_process(job | {"task": "score", "way": way, "prompts": pairs, "dtype": "float32"})
-        first = len(pairs) / seconds if way == "one" else first
-        apart = max(abs(a - b) for a, b in zip(scores["one"], scores[way], strict=True))
-        rate = len(pairs) / seconds
-        print(
-            f"pointwise\t{way}\t{len(pairs)}\t{seconds:.1f}\t{rate:.2f}\t{rate / first:.1f}\t{apart:.1e} apart",
-            flush=True,
-        )
+    time_generation(job, "generate", WAYS, texts)
+    if options.chain:
+        time_generation(job, "generate after a shared prefix", WAYS[1:], shared_prompts(options.chain, options.n))
+    time_scoring(job | {"dtype": "float32"}, pairs)
+    time_scoring(job, pairs)
 
 
 if __name__ == "__main__":
