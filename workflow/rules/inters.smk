@@ -2,7 +2,8 @@
 # mixture, answers of the untuned and tuned models, tables. Inputs: fetched topics and task data, the
 # collections squad and new_wiki with their BM25 runs, the base model. Outputs: <results>/inters/models/full
 # (the tuned model that writes queries elsewhere), tables/, details/. Cost at demo on two cores: seconds for
-# data and tables, three minutes of training, one to two minutes for each model's answers.
+# data and tables, three minutes of training, one to two minutes for each model's answers. Jobs that take all
+# cores have the higher priority, here and in limrank.smk: those of one thread then fill the cores to the end.
 import re
 
 from searchtune.tasks import arguments as inters
@@ -104,6 +105,7 @@ rule inters_tune:
         "<results>/logs/inters_tune.{variant}.log",
     benchmark:
         "<results>/benchmarks/inters_tune.{variant}.tsv"
+    priority: 30
     conda:
         "../../envs/train.yaml"
     threads: config["hardware"]["threads"]
@@ -127,6 +129,7 @@ rule inters_predict_base:
         "<results>/logs/inters_predict_base.{untuned}.log",
     benchmark:
         "<results>/benchmarks/inters_predict_base.{untuned}.tsv"
+    priority: 35
     conda:
         "../../envs/generate-cpu.yaml"
     threads: config["hardware"]["threads"]
@@ -155,9 +158,9 @@ rule inters_predict_tuned:
         "<results>/benchmarks/inters_predict_tuned.{variant}.tsv"
     conda:
         "../../envs/generate-cpu.yaml"
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["generate_threads"]
     resources:
-        mem_mb=config["hardware"]["mem_mb"],
+        mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="inters.predict",
         args=lambda w: inters.predict_args(
