@@ -3,7 +3,8 @@
 # collections squad and new_wiki with their BM25 runs, the base model. Outputs: <results>/inters/models/full
 # (the tuned model that writes queries elsewhere), tables/, details/. Cost at demo on two cores: seconds for
 # data and tables, three minutes of training, one to two minutes for each model's answers. Jobs that take all
-# cores have the higher priority, here and in limrank.smk: those of one thread then fill the cores to the end.
+# cores have a priority above that of two others together, here and in limrank.smk: those of one thread then fill
+# the cores to the end.
 import re
 
 from searchtune.tasks import arguments as inters
@@ -105,7 +106,7 @@ rule inters_tune:
         "<results>/logs/inters_tune.{variant}.log",
     benchmark:
         "<results>/benchmarks/inters_tune.{variant}.tsv"
-    priority: 30
+    priority: 80
     conda:
         "../../envs/train.yaml"
     threads: config["hardware"]["threads"]
@@ -129,7 +130,7 @@ rule inters_predict_base:
         "<results>/logs/inters_predict_base.{untuned}.log",
     benchmark:
         "<results>/benchmarks/inters_predict_base.{untuned}.tsv"
-    priority: 35
+    priority: 90
     conda:
         "../../envs/generate-cpu.yaml"
     threads: config["hardware"]["threads"]

@@ -27,7 +27,7 @@ rule limrank_synthesize:
         "<results>/logs/limrank_synthesize.log",
     benchmark:
         "<results>/benchmarks/limrank_synthesize.tsv"
-    priority: 40
+    priority: 100
     conda:
         "../../envs/generate-cpu.yaml"
     threads: config["hardware"]["threads"]
@@ -57,7 +57,7 @@ rule limrank_pack:
         "<results>/logs/limrank_pack.log",
     benchmark:
         "<results>/benchmarks/limrank_pack.tsv"
-    priority: 25
+    priority: 150
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -80,7 +80,7 @@ rule limrank_tune:
         "<results>/logs/limrank_tune.{trained}-s{seed}.log",
     benchmark:
         "<results>/benchmarks/limrank_tune.{trained}-s{seed}.tsv"
-    priority: 25
+    priority: 70
     conda:
         "../../envs/train.yaml"
     threads: config["hardware"]["threads"]

@@ -17,7 +17,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
-from searchtune.llm.hardware import ENCODER_ATTENTION, autocast
+from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -315,28 +315,38 @@ def _projection_of(path: Path, projection: str, settings: Settings, hidden: int)
 
 
 def search(
-    index: TokenIndex, queries: list["torch.Tensor"], k: int, excluded: Sequence[set[str]] | None = None
+    index: TokenIndex,
+    queries: list["torch.Tensor"],
+    k: int,
+    excluded: Sequence[set[str]] | None = None,
+    precision: str = "float32",
 ) -> list[Ranking]:
-    """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id."""
+    """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id.
+
+    ``precision`` is the number format of the products: bfloat16 is three times faster where the machine has units for
+    it, and rounds cosines to three digits.
+    """
     left_out = excluded or [set()] * len(queries)
-    scored = (scores for piece in _pieces(index, queries) for scores in piece)
+    scored = (scores for piece in _pieces(index, queries, precision) for scores in piece)
     return [_top(index.ids, scores, k, out) for scores, out in zip(scored, left_out, strict=True)]
 
 
-def _pieces(index: TokenIndex, queries: list["torch.Tensor"]) -> Iterator["torch.Tensor"]:
+def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) -> Iterator["torch.Tensor"]:
     """Yield scores (queries of the piece, passages); several queries share one product with the corpus."""
     import torch
 
-    lengths = torch.tensor(index.lengths, dtype=torch.int64)
+    vectors = index.vectors.to(dtype_of(precision))
     start = 0
     while start < len(queries):
         end, tokens = start, 0
-        while end < len(queries) and (end == start or (tokens + len(queries[end])) * len(index.vectors) <= _CELLS):
+        while end < len(queries) and (end == start or (tokens + len(queries[end])) * len(vectors) <= _CELLS):
             tokens += len(queries[end])
             end += 1
         piece = queries[start:end]
-        best = torch.segment_reduce(index.vectors @ torch.cat(piece).T, "max", lengths=lengths, axis=0)
-        yield torch.stack([part.sum(dim=1) for part in best.split([len(query) for query in piece], dim=1)])
+        similarity = torch.cat(piece).to(vectors.dtype) @ vectors.T
+        # a passage's columns lie side by side: three times faster than a segmented maximum down the rows
+        best = torch.stack([part.amax(dim=1) for part in similarity.split(index.lengths, dim=1)], dim=1).float()
+        yield torch.stack([part.sum(dim=0) for part in best.split([len(query) for query in piece])])
         start = end
 
 

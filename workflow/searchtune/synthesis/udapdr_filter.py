@@ -91,7 +91,8 @@ def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
     from searchtune.retrieval.late_interaction import LateInteractionModel, Settings, TokenIndex, search
 
     model = LateInteractionModel.load(job.inputs["model"], "none", Settings.of(job.params), job.params["precision"])
-    return search(TokenIndex.load(job.inputs["index"]), model.encode_queries(texts), depth)
+    index, vectors = TokenIndex.load(job.inputs["index"]), model.encode_queries(texts)
+    return search(index, vectors, depth, precision=job.params["precision"])
 
 
 def candidates_of(
