@@ -2,7 +2,7 @@
 # a strong model, corpus-adapted prompts, queries by a cheap model, round-trip filter, one reranker per
 # prompt, labelled tuples, students. Then every system searches the target, and is timed and compared.
 # Inputs: the two collections, BM25 and dense runs of the target, writers, encoder. Outputs: tables/.
-# Cost at demo on two cores: one to two minutes of writing a chain, two to three of training, one of
+# Cost at demo on two cores: three to four minutes of writing a chain (side by side), four of training, one of
 # scoring; tests and timing two. Training jobs take one thread each, so that they run side by side: writing has
 # priority, so that both chains reach them together, and the clock of latency, which takes all cores, comes last.
 from searchtune.synthesis import udapdr_arguments as udapdr

@@ -324,7 +324,7 @@ def search(
     """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id.
 
     ``precision`` is the number format of the products: bfloat16 is three times faster where the machine has units for
-    it, and rounds cosines to three digits.
+    it, and keeps about two digits of a cosine (steps of 0.004 near 1).
     """
     left_out = excluded or [set()] * len(queries)
     scored = (scores for piece in _pieces(index, queries, precision) for scores in piece)
@@ -336,6 +336,8 @@ def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) ->
     import torch
 
     vectors = index.vectors.to(dtype_of(precision))
+    # where each passage's columns begin
+    firsts = np.concatenate([[0], np.cumsum(index.lengths)[:-1]])
     start = 0
     while start < len(queries):
         end, tokens = start, 0
@@ -344,8 +346,8 @@ def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) ->
             end += 1
         piece = queries[start:end]
         similarity = torch.cat(piece).to(vectors.dtype) @ vectors.T
-        # a passage's columns lie side by side: three times faster than a segmented maximum down the rows
-        best = torch.stack([part.amax(dim=1) for part in similarity.split(index.lengths, dim=1)], dim=1).float()
+        # one call for all passages: torch's segmented maximum is half as fast, a call a passage slow for one query
+        best = torch.from_numpy(np.maximum.reduceat(similarity.float().numpy(), firsts, axis=1))
         yield torch.stack([part.sum(dim=0) for part in best.split([len(query) for query in piece])])
         start = end
 

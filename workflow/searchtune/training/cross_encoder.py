@@ -147,8 +147,9 @@ def train(
     plan = [batch for groups in epochs for batch in group_batches(model, groups, collection, params["batch_size"], rng)]
     warmup = round(params["warmup_ratio"] * len(plan))
     pairs = sum(len(group.passages) for groups in epochs for group in groups)
-    weights = [weight for weight in model.model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=params["lr"], weight_decay=params["weight_decay"], fused=True)
+    optimizer = torch.optim.AdamW(
+        learnable(model.model), lr=params["lr"], weight_decay=params["weight_decay"], fused=True
+    )
     curve: list[dict[str, Any]] = []
     seen = 0
     model.model.train()
@@ -193,6 +194,11 @@ def take_step(loss: "torch.Tensor", optimizer: Any, module: Any, max_norm: float
     optimizer.step()
 
 
+def learnable(module: Any) -> list["torch.Tensor"]:
+    """Return the weights that training moves."""
+    return [weight for weight in module.parameters() if weight.requires_grad]
+
+
 def blend(module: Any, start: Sequence["torch.Tensor"], share: float) -> None:
     """Move the weights that learned to ``start`` + ``share`` x (learned - ``start``), in place.
 
@@ -200,11 +206,8 @@ def blend(module: Any, start: Sequence["torch.Tensor"], share: float) -> None:
     """
     import torch
 
-    if share == 1:
-        return
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
     with torch.no_grad():
-        for weight, first in zip(weights, start, strict=True):
+        for weight, first in zip(learnable(module), start, strict=True):
             weight.copy_(first + share * (weight - first))
 
 
@@ -267,9 +270,11 @@ def run(job: Job) -> dict[str, Any]:
         model.freeze_embeddings()
     rank = partial(reciprocal_ranks, model, held, collection, params["held_depth"], params["score_batch_size"])
     before, _ = rank()
-    start = [weight.detach().clone() for weight in model.model.parameters() if weight.requires_grad]
+    # a copy of a large encoder is memory: kept only where the weights are blended with it
+    start = [weight.detach().clone() for weight in learnable(model.model)] if params["blend"] < 1 else []
     curve = train(model, epochs, collection, params, job.log)
-    blend(model.model, start, params["blend"])
+    if start:
+        blend(model.model, start, params["blend"])
     after, spread = rank()
     found = evaluation_of(held, before, after, spread, params)
     job.log(f"RR on {len(held)} unseen queries: {found['untrained']:.3f} untrained, {found['trained']:.3f} trained")
