@@ -184,7 +184,7 @@ def train(
     tokens = Tokens.of(model, rows, collection)
     plan = plan_batches(rows, tokens, params)
     optimizer = torch.optim.AdamW(
-        model.trainable(params["freeze_layers"]), lr=params["lr"], weight_decay=params["weight_decay"]
+        model.trainable(params["freeze_layers"]), lr=params["lr"], weight_decay=params["weight_decay"], fused=True
     )
     learning = torch.nn.ParameterList(optimizer.param_groups[0]["params"])
     curve: list[dict[str, Any]] = []
