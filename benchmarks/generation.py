@@ -160,17 +160,20 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=64, help="prompts a way (released: an eighth of them)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--tasks", nargs="+", choices=("generate", "score"), default=("generate", "score"))
     options = parser.parse_args()
     rows = [json.loads(line) for line in Path(options.prompts).read_text(encoding="utf-8").splitlines()]
     texts = [row["prompt"] for row in rows if row["kind"] == "generate"][: options.n]
     pairs = [row["prompt"] for row in rows if row["task"] == "passage_reranking"][: options.n]
     job = {"model": options.model, "threads": options.threads, "dtype": options.dtype}
     print("task\tway\tprompts\tseconds\tprompts_per_s\tratio")
-    time_generation(job, "generate", WAYS, texts)
-    if options.chain:
-        time_generation(job, "generate after a shared prefix", WAYS[1:], shared_prompts(options.chain, options.n))
-    time_scoring(job | {"dtype": "float32"}, pairs)
-    time_scoring(job, pairs)
+    if "generate" in options.tasks:
+        time_generation(job, "generate", WAYS, texts)
+        if options.chain:
+            time_generation(job, "generate after a shared prefix", WAYS[1:], shared_prompts(options.chain, options.n))
+    if "score" in options.tasks:
+        time_scoring(job | {"dtype": "float32"}, pairs)
+        time_scoring(job, pairs)
 
 
 if __name__ == "__main__":
