@@ -9,7 +9,8 @@ from helpers import ROOT
 from searchtune.collections.arguments import bm25_args, collection_args, raw_artefacts
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.build import make_collection, seeded_order
-from searchtune.collections.sources import Source, read_beir, read_nq_swapped, read_squad, reader_of
+from searchtune.collections.readers import reader_of
+from searchtune.collections.sources import Source, SourcePassage, read_beir, read_nq_swapped, read_squad
 from searchtune.collections.topics import (
     read_expansions,
     read_query_lines,
@@ -184,12 +185,28 @@ def test_a_cut_corpus_keeps_the_passages_of_kept_queries(tmp_path):
     [
         ({"n_test": 1000}, r"collection 'c': too few queries: n_test is 1000, but the test articles have \d+"),
         ({"max_passages": 3}, r"max_passages is 3, but the sampled queries have 40 relevant passages; raise"),
-        ({"n_train": 0, "n_dev": 0, "n_test": 0}, "there are no queries"),
     ],
 )
 def test_sizes_that_cannot_be_met_are_refused(tmp_path, changes, message):
     with pytest.raises(DataError, match=message):
         build(tmp_path, **changes).check("collection 'c'")
+
+
+def test_a_corpus_without_questions_is_one_only_where_that_was_asked_for(tmp_path):
+    assert not build(tmp_path, n_train=0, n_dev=0, n_test=0).queries
+    with pytest.raises(DataError, match="there are no queries; check the raw files"):
+        make_collection(Source({"d": SourcePassage("", "text", "d")}), params(n_train=None, n_dev=None, n_test=None))
+    unjudged = Source({"d": SourcePassage("", "text", "d")}, unjudged=True)
+    assert make_collection(unjudged, params(n_train=0, n_dev=0, n_test=0)).corpus["d"].text == "text"
+
+
+def test_a_beir_folder_without_queries_is_a_corpus(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "title": "", "text": "one"}\n', encoding="utf-8")
+    source = read_beir([tmp_path], "x")
+    assert list(source.passages) == ["a"] and source.unjudged
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "one?"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"no qrels\.tsv"):
+        read_beir([tmp_path], "x")
 
 
 def test_an_empty_corpus_is_refused():
@@ -249,7 +266,6 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     ("changes", "message"),
     [
         ({"corpus": {}}, "the corpus is empty"),
-        ({"queries": {}, "qrels": {}, "excluded": {}}, "there are no queries"),
         ({"qrels": {"q1": {"d9": 1}}}, "qrels name unknown documents: 'd9'"),
         ({"qrels": {"q9": {"d1": 1}}}, "qrels name unknown queries: 'q9'"),
         ({"excluded": {"q1": {"d9"}}}, "excluded name unknown documents: 'd9'"),

@@ -4,8 +4,9 @@ import pytest
 import yaml
 from helpers import ROOT
 
+from searchtune.config.base import merge
 from searchtune.config.document import texts
-from searchtune.config.load import check_keys, load_config, merge
+from searchtune.config.load import check_keys, load_config
 from searchtune.config.schema import Config
 from searchtune.errors import ConfigError
 

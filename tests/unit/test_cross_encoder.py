@@ -293,3 +293,16 @@ def test_a_reranker_with_one_score_for_all_ranks_its_source_last():
     collection = Collection({i: Passage("", t) for i, t in TEXTS.items()}, {"q": Query("x")}, {})
     ranks, spread = reciprocal_ranks(Constant(), [row("q", "d0")], collection, 7, 8)
     assert ranks == [1 / 8] and spread == 0.0
+
+
+def test_the_best_rerankers_label_in_their_old_order(tmp_path):
+    from searchtune.files import write_json
+    from searchtune.reranking.teachers import best_rerankers
+
+    folders = [tmp_path / str(number) for number in range(4)]
+    for folder, quality in zip(folders, (0.5, 0.9, 0.7, 0.9), strict=True):
+        write_json(folder / "evaluation.json", {"trained": quality})
+    assert best_rerankers(folders, None) == folders
+    assert best_rerankers(folders, 9) == folders
+    assert best_rerankers(folders, 1) == [folders[1]]
+    assert best_rerankers(folders, 3) == [folders[1], folders[2], folders[3]]

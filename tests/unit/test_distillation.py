@@ -12,6 +12,7 @@ from searchtune.training.distillation import Tokens, Tuple, load_tuples, plan_ba
 TEXTS = {f"d{i}": f"{word} by the old {word}" for i, word in enumerate(["river", "mill", "boat", "bridge", "grain"])}
 PARAMS = {
     "seed": 1,
+    "objective": "distil",
     "epochs": 1,
     "batch_size": 2,
     "lr": 3e-3,
@@ -144,6 +145,33 @@ def test_a_student_follows_its_teacher_and_repeats(encoder, collection):
     assert curves[0][-1]["loss"] < 0.6 * curves[0][0]["loss"]
     assert not torch.allclose(weights[0], start)  # the projection learns too
     assert curves[0][-1]["tuples"] == 15 * 5
+
+
+@pytest.mark.slow
+def test_direct_fine_tuning_looks_at_the_source_alone(encoder, collection):
+    from searchtune.training.distillation import load_student, train
+
+    rows = some_tuples()
+    params = PARAMS | {"objective": "contrast", "epochs": 6}
+    curves = []
+    for tuples in (rows, shuffle_scores(rows, 3)):
+        model = load_student(encoder, params)
+        curves.append([step["loss"] for step in train(model, tuples, collection, params, print)])
+    # whatever the teachers said
+    assert curves[0] == curves[1]
+    assert curves[0][-1] < 0.7 * curves[0][0]
+    # by hand: before the first step the loss is the cross-entropy of the source, which stands first
+    start = load_student(encoder, params)
+    tokens = Tokens.of(start, rows, collection)
+    (batch, *_) = plan_batches(rows, tokens, params)
+    ids = sorted({p for i in batch for p in rows[i].passages})
+    scores = start.scores(
+        [tokens.queries[i] for i in batch],
+        [tokens.passages[p] for p in ids],
+        [[ids.index(p) for p in rows[i].passages] for i in batch],
+    )
+    by_hand = [math.log(sum(math.exp(v - row[0]) for v in row)) for row in scores.tolist()]
+    assert curves[0][0] == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-4)
 
 
 @pytest.mark.slow

@@ -198,22 +198,30 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
         {"latency": folder / "latency.tsv", "hardware": folder / "hardware.json"},
         udapdr.latency_args(config),
     )
+    row = {"collection": "amazon", "variant": "", "seed": None}
+    made = [
+        (runs / "bm25.run.gz", row | {"system": "bm25"}),
+        (runs / "dense.run.gz", row | {"system": "minilm_dense"}),
+        (folder / "late" / "zero_shot", row | {"system": ""}),
+        *((folder / "late" / name, row | {"system": name, "seed": 13}) for name in students),
+        (runs / "r.run.gz", row | {"system": "bm25_reranked", "seed": 13}),
+        # a variant that makes the same student is worth nothing
+        (folder / "late" / "student_adapted", row | {"system": "student_adapted", "seed": 13, "variant": "same"}),
+    ]
+    variants = {"variants": {"same": {"kind": "tuples", "label": "the same", "x": 4}}, "axes": {"tuples": 8}}
     stage(
         "udapdr.evaluate",
-        base
-        | {
-            "bm25": runs / "bm25.run.gz",
-            "dense": runs / "dense.run.gz",
-            "reranked": runs / "r.run.gz",
+        {
+            "collections": [collection],
+            "runs": [path for path, _ in made],
             "reranked_scores": runs / "r.scores.tsv.gz",
-            "late": [folder / "late" / s for s in ("zero_shot", *students)],
             "rerankers": rerankers,
             "synthesis": [folder / "seed", folder / "prompts.synthesis.tsv", folder / "queries", folder / "filtered"],
             "filtered": folder / "filtered",
             "latency": folder / "latency.tsv",
         },
         {"tables": folder / "tables", "details": folder / "details"},
-        udapdr.evaluate_args(config),
+        udapdr.evaluate_args(config) | variants | {"runs": [row for _, row in made]},
     )
     return folder / "tables"
 
@@ -358,3 +366,14 @@ def test_models_say_what_they_were_trained_with(chain):
     rates = [row["lr"] for row in read_json(folder / "rerankers" / "0" / "training.json")["curve"]]
     assert max(rates) <= 0.001 and rates[-1] < max(rates)
     assert provenance_of(folder / "students" / "adapted")["recipe"]["stage"] == "train.student"
+
+
+@pytest.mark.slow
+def test_a_variant_with_the_same_student_differs_in_nothing(chain):
+    rows = read_tsv(chain["tables"] / "ablations.tsv")
+    assert [(row["label"], row["x"]) for row in rows if row["metric"] == "RR"] == [
+        ("as configured", "8"),
+        ("the same", "4"),
+    ]
+    changed = [row for row in rows if row["variant"] == "same"]
+    assert {(float(row["difference"]), float(row["p_value"])) for row in changed} == {(0.0, 1.0)}

@@ -10,6 +10,7 @@ from searchtune.errors import DataError
 from searchtune.evaluation import latency
 from searchtune.evaluation.udapdr import (
     RELEASED,
+    add_released,
     comparators,
     failure_rows,
     fault_rows,
@@ -18,10 +19,11 @@ from searchtune.evaluation.udapdr import (
     quality_rows,
     released_ndcg,
     reranker_signs,
-    score_systems,
     spread_sign,
     teacher_sign,
 )
+from searchtune.evaluation.udapdr_ablations import CONFIGURED, ablation_rows
+from searchtune.evaluation.udapdr_runs import Run, by_seed, runs_of, score_runs
 from searchtune.files import write_json
 
 PARAMS = {"seed": 0, "permutations": 1000, "bootstrap_samples": 200, "level": 0.95}
@@ -47,14 +49,51 @@ def test_the_released_metric_stands_beside_the_standard_one(tmp_path):
         {"q": {f"d{i}": 1 for i in range(10)}},
     )
     write_run(tmp_path / "r.run.gz", {"q": [("d0", 4.0), ("d10", 3.0), ("d11", 2.0), ("d1", 1.0)]}, "r")
-    tables = score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], ["U9"])["bm25"]
+    run = Run("toy", "", "bm25", None, tmp_path / "r.run.gz")
+    scored = score_runs([run], {"toy": collection}, ["test"])
+    tables = scored[0][1]
     assert tables["nDCG@10"]["q"] == pytest.approx(0.315, abs=5e-4)
-    assert tables[RELEASED]["q"] == pytest.approx(0.877, abs=5e-4)
-    assert RELEASED not in score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], [])["bm25"]
-    scores = score_systems(collection, {"bm25": tmp_path / "r.run.gz"}, ["test"], [])
-    (priced,) = fault_rows(collection, "toy", {"bm25": tmp_path / "r.run.gz"}, scores)
+    assert RELEASED not in tables
+    (priced,) = fault_rows(collection, "toy", {"bm25": run.path}, {"bm25": tables})
     assert priced["corrected"] == pytest.approx(0.315, abs=5e-4)
     assert priced["released"] == pytest.approx(0.877, abs=5e-4)
+    add_released(collection, scored)
+    assert tables[RELEASED]["q"] == pytest.approx(0.877, abs=5e-4)
+
+
+def test_a_folder_without_a_system_gives_all_its_runs(tmp_path):
+    for name in ("b", "a"):
+        write_run(tmp_path / "zero" / f"{name}.run.gz", {"q": [("d", 1.0)]}, name)
+    write_run(tmp_path / "late" / "student.run.gz", {"q": [("d", 1.0)]}, "student")
+    row = {"collection": "toy", "variant": "", "seed": None}
+    found = runs_of([tmp_path / "zero", tmp_path / "late"], [row | {"system": ""}, row | {"system": "student"}])
+    assert [run.system for run in found] == ["a", "b", "student"]
+    assert found[2].path == tmp_path / "late" / "student.run.gz"
+
+
+def test_a_missing_system_is_named():
+    with pytest.raises(DataError, match="no run of bm25 on amazon"):
+        by_seed([], "amazon", "", ["bm25"])
+
+
+def made(variant: str, seed: int, value: float) -> tuple[Run, dict[str, dict[str, float]]]:
+    from pathlib import Path
+
+    return Run("amazon", variant, "student_adapted", seed, Path("r")), flat(value)
+
+
+def test_ablations_stand_beside_the_chain_as_configured_seed_by_seed():
+    scored = [made("", 13, 0.4), made("", 14, 0.5), made("few", 13, 0.3), made("few", 14, 0.3)]
+    variants = {"few": {"kind": "tuples", "label": "few tuples", "x": 8}}
+    base, few = ablation_rows(scored, "amazon", PARAMS | {"variants": variants, "axes": {"tuples": 100}})
+    assert (base["label"], base["x"], base["variant"], "difference" in base) == (CONFIGURED, 100, "", False)
+    assert base["value"] == pytest.approx(0.46) and base["seeds"] == 2
+    assert (few["label"], few["x"], few["baseline"]) == ("few tuples", 8, CONFIGURED)
+    assert few["value"] == pytest.approx(0.31) and few["baseline_value"] == pytest.approx(0.46)
+    # seed 13 loses 0.1 on every query, seed 14 loses 0.2
+    assert few["difference"] == pytest.approx(-0.15)
+    assert (few["difference_low"], few["difference_high"]) == (pytest.approx(-0.2), pytest.approx(-0.1))
+    assert few["p_value"] < 0.01
 
 
 def test_the_best_unadapted_system_is_chosen_per_metric():
@@ -87,11 +126,16 @@ def test_one_test_serves_both_directions_and_both_columns():
 
 def test_quality_rows_carry_interval_n_and_note():
     rows = quality_rows(
-        "amazon", {"bm25": flat(0.5), "bm25_reranked": flat(0.6)}, {"bm25_reranked": "one seed"}, PARAMS
+        "amazon", {"bm25": [flat(0.5)], "minilm_dense": [flat(0.4)], "bm25_reranked": [flat(0.6)]}, "web", PARAMS
     )
-    assert [row["system"] for row in rows] == ["bm25", "bm25_reranked"]
+    assert [row["system"] for row in rows] == ["bm25", "minilm_dense", "bm25_reranked"]
     assert rows[0]["value"] == pytest.approx(0.51) and rows[0]["ci_low"] <= 0.51 <= rows[0]["ci_high"]
-    assert (rows[0]["n"], rows[0]["p_vs_bm25"], rows[0]["note"], rows[1]["note"]) == (12, None, "", "one seed")
+    assert (rows[0]["n"], rows[0]["p_vs_bm25"]) == (12, None)
+    assert [row["note"] for row in rows] == ["", "web", "one seed"]
+    several = quality_rows("amazon", {"bm25": [flat(0.5)], "bm25_reranked": [flat(0.5), flat(0.7)]}, "", PARAMS)[1]
+    assert several["value"] == pytest.approx(0.61) and several["note"] == "2 seeds"
+    # seeds are resampled, too
+    assert several["ci_low"] < 0.56 and several["ci_high"] > 0.66
 
 
 def test_signs_fail_when_nothing_was_learned(tmp_path):

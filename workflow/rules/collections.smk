@@ -15,6 +15,8 @@ rule collection:
         "<results>/logs/collection.{collection}.log",
     benchmark:
         "<results>/benchmarks/collection.{collection}.tsv"
+    wildcard_constraints:
+        collection="|".join(config["collections"]),
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -1,29 +1,32 @@
-# UDAPDR: one chain per collection (the target, and another corpus for the off-domain student): questions by
-# a strong model, corpus-adapted prompts, queries by a cheap model, round-trip filter, one reranker per
-# prompt, labelled tuples, students. Then every system searches the target, and is timed and compared.
-# Inputs: the two collections, BM25 and dense runs of the target, writers, encoder. Outputs: tables/.
+# UDAPDR: a chain is a collection, a variant of the recipe and a seed (searchtune/synthesis/udapdr_chains.py): questions
+# by a strong model, corpus-adapted prompts, queries by a cheap model, round-trip filter, one reranker per prompt,
+# labelled tuples, students. Chains share the files of the stages in which they agree. Then every system searches its
+# target, and is timed and compared.
+# Inputs: the collections, BM25 and dense runs of the targets, writers, encoder. Outputs: tables/.
 # Cost at demo on two cores: three to four minutes of writing a chain (side by side), four of training, one of
 # scoring; tests and timing two. Training jobs take one thread each, so that they run side by side: writing has
 # priority, so that both chains reach them together, and the clock of latency, which takes all cores, comes last.
 from searchtune.synthesis import udapdr_arguments as udapdr
+from searchtune.synthesis.udapdr_chains import HELD, Chains, unjudged_targets
 
 UDAPDR = config["udapdr"]
-UDAPDR_CHAINS = [UDAPDR["target"], UDAPDR["off_domain"]]
+CHAINS = Chains(config)
+UNJUDGED = unjudged_targets(config)
 UDAPDR_TARGET = f"<results>/udapdr/{UDAPDR['target']}"
-UDAPDR_ENCODER = udapdr.model_path(config, UDAPDR["encoder"], "encoder")
 
 
 wildcard_constraints:
-    chain="|".join(UDAPDR_CHAINS),
+    chain="|".join(map(re.escape, CHAINS.names)),
     y=r"\d+",
     student="adapted|shuffled",
     retriever="|".join(udapdr.STUDENTS),
+    unjudged="|".join(map(re.escape, UNJUDGED)) or "-",
 
 
 rule udapdr_seed:
     input:
-        collection="<results>/collections/{chain}",
-        model=udapdr.model_path(config, UDAPDR["strong_model"], "strong_model"),
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        model=lambda w: CHAINS.model(w.chain, "strong_model"),
         templates="workflow/prompts/udapdr/seed.yaml",
     output:
         seed=directory("<results>/udapdr/{chain}/seed"),
@@ -39,7 +42,7 @@ rule udapdr_seed:
         mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="udapdr.seed",
-        args=udapdr.seed_args(config),
+        args=lambda w: CHAINS.args(w.chain, "seed"),
         code=code_hash("udapdr.seed"),
     script:
         "../scripts/stage.py"
@@ -47,7 +50,7 @@ rule udapdr_seed:
 
 rule udapdr_prompts:
     input:
-        seed="<results>/udapdr/{chain}/seed",
+        seed=lambda w: CHAINS.path(w.chain, "seed"),
     output:
         prompts="<results>/udapdr/{chain}/prompts.jsonl",
         synthesis="<results>/udapdr/{chain}/prompts.synthesis.tsv",
@@ -59,7 +62,7 @@ rule udapdr_prompts:
         "../../envs/data.yaml"
     params:
         stage="udapdr.prompts",
-        args=udapdr.prompts_args(config),
+        args=lambda w: CHAINS.args(w.chain, "prompts"),
         code=code_hash("udapdr.prompts"),
     script:
         "../scripts/stage.py"
@@ -67,9 +70,9 @@ rule udapdr_prompts:
 
 rule udapdr_scale_up:
     input:
-        collection="<results>/collections/{chain}",
-        prompts="<results>/udapdr/{chain}/prompts.jsonl",
-        model=udapdr.model_path(config, UDAPDR["cheap_model"], "cheap_model"),
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        prompts=lambda w: CHAINS.path(w.chain, "prompts"),
+        model=lambda w: CHAINS.model(w.chain, "cheap_model"),
         templates="workflow/prompts/udapdr/scale_up.yaml",
     output:
         queries=directory("<results>/udapdr/{chain}/queries"),
@@ -85,20 +88,44 @@ rule udapdr_scale_up:
         mem_mb=config["hardware"]["generate_mem_mb"],
     params:
         stage="udapdr.scale_up",
-        args=udapdr.scale_up_args(config),
+        args=lambda w: CHAINS.args(w.chain, "queries"),
         code=code_hash("udapdr.scale_up"),
     script:
         "../scripts/stage.py"
 
 
-# untrained late interaction: the zero-shot systems, and the index that the filter searches
+# untrained late interaction: the index that the filter and the zero-shot systems search
+rule udapdr_index:
+    input:
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        model=lambda w: CHAINS.model(w.chain, "encoder"),
+    output:
+        index=directory("<results>/udapdr/{chain}/index"),
+    log:
+        "<results>/logs/udapdr_index.{chain}.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_index.{chain}.tsv"
+    conda:
+        "../../envs/distil.yaml"
+    threads: config["hardware"]["light_threads"]
+    resources:
+        mem_mb=2500,
+    params:
+        stage="retrieve.late",
+        args=lambda w: udapdr.zero_shot_args(CHAINS.config(w.chain, "filtered"))
+        | {"systems": {}},
+        code=code_hash("retrieve.late"),
+    script:
+        "../scripts/stage.py"
+
+
 rule udapdr_zero_shot:
     input:
-        collection="<results>/collections/{chain}",
-        model=UDAPDR_ENCODER,
+        collection=lambda w: CHAINS.scored_path(w.chain),
+        model=lambda w: CHAINS.model(w.chain, "encoder"),
+        index=lambda w: CHAINS.path(w.chain, "index"),
     output:
         runs=directory("<results>/udapdr/{chain}/late/zero_shot"),
-        index=directory("<results>/udapdr/{chain}/index"),
     log:
         "<results>/logs/udapdr_zero_shot.{chain}.log",
     benchmark:
@@ -110,7 +137,7 @@ rule udapdr_zero_shot:
         mem_mb=2500,
     params:
         stage="retrieve.late",
-        args=udapdr.zero_shot_args(config),
+        args=lambda w: udapdr.zero_shot_args(CHAINS.config(w.chain, "filtered")),
         code=code_hash("retrieve.late"),
     script:
         "../scripts/stage.py"
@@ -118,11 +145,11 @@ rule udapdr_zero_shot:
 
 rule udapdr_filter:
     input:
-        collection="<results>/collections/{chain}",
-        queries="<results>/udapdr/{chain}/queries",
-        seed="<results>/udapdr/{chain}/seed",
-        model=UDAPDR_ENCODER,
-        index="<results>/udapdr/{chain}/index",
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        queries=lambda w: CHAINS.path(w.chain, "queries"),
+        seed=lambda w: CHAINS.path(w.chain, "seed"),
+        model=lambda w: CHAINS.model(w.chain, "encoder"),
+        index=lambda w: CHAINS.path(w.chain, "index"),
     output:
         queries=directory("<results>/udapdr/{chain}/filtered"),
     log:
@@ -134,17 +161,38 @@ rule udapdr_filter:
         "../../envs/distil.yaml"
     params:
         stage="udapdr.filter",
-        args=udapdr.filter_args(config),
+        args=lambda w: CHAINS.args(w.chain, "filtered"),
         code=code_hash("udapdr.filter"),
+    script:
+        "../scripts/stage.py"
+
+
+# a target without human questions is tested with synthetic ones that trained nothing
+rule udapdr_held:
+    input:
+        collection="<results>/collections/{unjudged}",
+        queries="<results>/udapdr/{unjudged}/filtered",
+    output:
+        collection=directory(f"<results>/collections/{{unjudged}}{HELD}"),
+    log:
+        "<results>/logs/udapdr_held.{unjudged}.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_held.{unjudged}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        stage="udapdr.held",
+        args=lambda w: {"id": w.unjudged + HELD},
+        code=code_hash("udapdr.held"),
     script:
         "../scripts/stage.py"
 
 
 rule udapdr_reranker:
     input:
-        model=udapdr.model_path(config, UDAPDR["reranker"]["model"], "reranker.model"),
-        collection="<results>/collections/{chain}",
-        queries="<results>/udapdr/{chain}/filtered",
+        model=lambda w: CHAINS.model(w.chain, "reranker"),
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        queries=lambda w: CHAINS.path(w.chain, "filtered"),
     output:
         model=directory("<results>/udapdr/{chain}/rerankers/{y}"),
     log:
@@ -159,7 +207,7 @@ rule udapdr_reranker:
         mem_mb=2500,
     params:
         stage="train.cross_encoder",
-        args=lambda w: udapdr.reranker_args(config, int(w.y)),
+        args=lambda w: CHAINS.reranker_args(w.chain, int(w.y)),
         code=code_hash("train.cross_encoder"),
     script:
         "../scripts/stage.py"
@@ -167,12 +215,9 @@ rule udapdr_reranker:
 
 rule udapdr_teachers:
     input:
-        collection="<results>/collections/{chain}",
-        queries="<results>/udapdr/{chain}/filtered",
-        models=expand(
-            "<results>/udapdr/{{chain}}/rerankers/{y}",
-            y=range(UDAPDR["prompts"]["count"]),
-        ),
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        queries=lambda w: CHAINS.path(w.chain, "filtered"),
+        models=lambda w: CHAINS.rerankers(w.chain),
     output:
         tuples="<results>/udapdr/{chain}/tuples.jsonl",
     log:
@@ -185,7 +230,7 @@ rule udapdr_teachers:
     threads: config["hardware"]["light_threads"]
     params:
         stage="score.teachers",
-        args=udapdr.teachers_args(config),
+        args=lambda w: CHAINS.args(w.chain, "tuples"),
         code=code_hash("score.teachers"),
     script:
         "../scripts/stage.py"
@@ -193,9 +238,9 @@ rule udapdr_teachers:
 
 rule udapdr_student:
     input:
-        model=UDAPDR_ENCODER,
-        tuples="<results>/udapdr/{chain}/tuples.jsonl",
-        collection="<results>/collections/{chain}",
+        model=lambda w: CHAINS.model(w.chain, "encoder"),
+        tuples=lambda w: CHAINS.path(w.chain, "tuples"),
+        collection=lambda w: CHAINS.collection_path(w.chain),
     output:
         model=directory("<results>/udapdr/{chain}/students/{student}"),
     log:
@@ -210,7 +255,7 @@ rule udapdr_student:
         mem_mb=3000,
     params:
         stage="train.student",
-        args=lambda w: udapdr.student_args(config, w.student),
+        args=lambda w: CHAINS.student_args(w.chain, w.student),
         code=code_hash("train.student"),
     script:
         "../scripts/stage.py"
@@ -218,15 +263,15 @@ rule udapdr_student:
 
 rule udapdr_search:
     input:
-        collection=f"<results>/collections/{UDAPDR['target']}",
-        model=lambda w: udapdr.student_model(config, w.retriever),
+        collection=lambda w: CHAINS.scored_path(w.chain),
+        model=lambda w: CHAINS.student(w.chain, w.retriever),
     output:
-        runs=directory(f"{UDAPDR_TARGET}/late/{{retriever}}"),
-        index=directory(f"{UDAPDR_TARGET}/indexes/{{retriever}}"),
+        runs=directory("<results>/udapdr/{chain}/late/{retriever}"),
+        index=directory("<results>/udapdr/{chain}/indexes/{retriever}"),
     log:
-        "<results>/logs/udapdr_search.{retriever}.log",
+        "<results>/logs/udapdr_search.{chain}.{retriever}.log",
     benchmark:
-        "<results>/benchmarks/udapdr_search.{retriever}.tsv"
+        "<results>/benchmarks/udapdr_search.{chain}.{retriever}.tsv"
     priority: 10
     conda:
         "../../envs/distil.yaml"
@@ -243,25 +288,22 @@ rule udapdr_search:
 
 rule udapdr_rerank:
     input:
-        collection=f"<results>/collections/{UDAPDR['target']}",
-        run=f"<results>/runs/{UDAPDR['target']}/bm25.run.gz",
-        models=expand(
-            f"{UDAPDR_TARGET}/rerankers/{{y}}",
-            y=range(UDAPDR["prompts"]["count"]),
-        ),
+        collection=lambda w: CHAINS.scored_path(w.chain),
+        run=lambda w: f"<results>/runs/{CHAINS.scored(w.chain)}/bm25.run.gz",
+        models=lambda w: CHAINS.rerankers(w.chain),
     output:
-        run=f"{UDAPDR_TARGET}/bm25_reranked.run.gz",
-        scores=f"{UDAPDR_TARGET}/bm25_reranked.scores.tsv.gz",
+        run="<results>/udapdr/{chain}/bm25_reranked.run.gz",
+        scores="<results>/udapdr/{chain}/bm25_reranked.scores.tsv.gz",
     log:
-        "<results>/logs/udapdr_rerank.log",
+        "<results>/logs/udapdr_rerank.{chain}.log",
     benchmark:
-        "<results>/benchmarks/udapdr_rerank.tsv"
+        "<results>/benchmarks/udapdr_rerank.{chain}.tsv"
     conda:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     params:
         stage="rerank.cross_encoder",
-        args=udapdr.rerank_args(config),
+        args=lambda w: udapdr.rerank_args(CHAINS.config(w.chain, "rerankers")),
         code=code_hash("rerank.cross_encoder"),
     script:
         "../scripts/stage.py"
@@ -270,12 +312,10 @@ rule udapdr_rerank:
 # takes all cores, so that nothing else runs while the clock does
 rule udapdr_latency:
     input:
-        collection=f"<results>/collections/{UDAPDR['target']}",
+        collection=CHAINS.scored_path(UDAPDR["target"]),
         student=f"{UDAPDR_TARGET}/students/adapted",
         index=f"{UDAPDR_TARGET}/indexes/student_adapted",
-        rerankers=expand(
-            f"{UDAPDR_TARGET}/rerankers/{{y}}", y=range(UDAPDR["prompts"]["count"])
-        ),
+        rerankers=CHAINS.rerankers(UDAPDR["target"]),
     output:
         latency=f"{UDAPDR_TARGET}/latency.tsv",
         hardware=f"{UDAPDR_TARGET}/hardware.json",
@@ -297,23 +337,14 @@ rule udapdr_latency:
 
 rule udapdr_evaluate:
     input:
-        collection=f"<results>/collections/{UDAPDR['target']}",
-        bm25=f"<results>/runs/{UDAPDR['target']}/bm25.run.gz",
-        dense=f"<results>/runs/{UDAPDR['target']}/dense.{UDAPDR['encoder']}.run.gz",
-        reranked=f"{UDAPDR_TARGET}/bm25_reranked.run.gz",
+        collections=[CHAINS.scored_path(name) for name in CHAINS.targets],
+        runs=[row["path"] for row in CHAINS.runs()],
         reranked_scores=f"{UDAPDR_TARGET}/bm25_reranked.scores.tsv.gz",
-        late=expand(
-            f"{UDAPDR_TARGET}/late/{{name}}", name=["zero_shot", *udapdr.STUDENTS]
-        ),
-        rerankers=expand(
-            "<results>/udapdr/{chain}/rerankers/{y}",
-            chain=UDAPDR_CHAINS,
-            y=range(UDAPDR["prompts"]["count"]),
-        ),
-        synthesis=expand(
-            f"{UDAPDR_TARGET}/{{name}}",
-            name=["seed", "prompts.synthesis.tsv", "queries", "filtered"],
-        ),
+        rerankers=CHAINS.first_rerankers(),
+        synthesis=[
+            *(f"{UDAPDR_TARGET}/{name}" for name in ("seed", "prompts.synthesis.tsv")),
+            *(f"{UDAPDR_TARGET}/{name}" for name in ("queries", "filtered")),
+        ],
         filtered=f"{UDAPDR_TARGET}/filtered",
         latency=f"{UDAPDR_TARGET}/latency.tsv",
     output:
@@ -327,7 +358,7 @@ rule udapdr_evaluate:
         "../../envs/retrieve.yaml"
     params:
         stage="udapdr.evaluate",
-        args=udapdr.evaluate_args(config),
+        args=udapdr.evaluate_args(config) | CHAINS.evaluate_args(),
         code=code_hash("udapdr.evaluate"),
     script:
         "../scripts/stage.py"

@@ -6,10 +6,12 @@ from typing import Any
 
 from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
 from searchtune.config.models import MODEL_KEYS, PRUNED, pruned_models
+from searchtune.config.udapdr import STAGES
 from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
+from searchtune.synthesis.udapdr_chains import unjudged_targets
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
 from searchtune.tasks.variants import check_ablations, variants
@@ -41,7 +43,7 @@ def artefact_of(path: str) -> str:
 # keys of the papers' sections that hold ids, and where those ids are defined
 ID_KEYS = {
     "collections": ("collections", "train_collections", "target", "off_domain", "planted_collection",
-                    "instruction_collection"),
+                    "instruction_collection", "more_targets"),
     "models": MODEL_KEYS,
 }  # fmt: skip
 
@@ -101,6 +103,19 @@ def check_healing(config: dict[str, Any]) -> None:
                 )
 
 
+def check_unjudged(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError where several seeds would each hold out other synthetic queries of a target without human ones:
+    what one seed is tested with, another would have trained on.
+    """
+    part, unjudged = config["udapdr"], unjudged_targets(config)
+    if unjudged and len(config["seeds"]) > 1 and STAGES.index(part["seeds_from"]) <= STAGES.index("filtered"):
+        where = f"{file_of(layers, 'udapdr', 'seeds_from')}: udapdr.seeds_from is {part['seeds_from']!r}"
+        raise ConfigError(
+            f"{where}, but {unjudged[0]!r} has no human questions (n_test: 0) and is tested with held-out synthetic "
+            "ones, which all seeds must share. Set udapdr.seeds_from to rerankers or later"
+        )
+
+
 def known_faults() -> list[str]:
     """Return the ids of the released faults that can be switched on, of all papers."""
     return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
@@ -131,7 +146,8 @@ def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
 def targets_of(config: dict[str, Any]) -> set[str]:
     """Return the collections that are scored: those marked as targets, and those that a paper names as such."""
     marked = {name for name, entry in config["collections"].items() if entry["target"]}
-    return marked | {config["udapdr"]["target"]} | set(config["limrank"].get("collections", []))
+    part = config["udapdr"]
+    return marked | {part["target"], *part["more_targets"]} | set(config["limrank"].get("collections", []))
 
 
 def check_leakage(config: dict[str, Any]) -> None:
@@ -159,6 +175,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     check_faults(config, layers)
     check_leakage(config)
     check_healing(config)
+    check_unjudged(config, layers)
     check_ablations(config)
     check_released(config, root)
     artefacts = {artefact_of(path) for path in raw_paths(config)} | ({released_artefact(config)} - {None})

@@ -55,6 +55,7 @@ STAGES = {
     "udapdr.prompts": "synthesis.udapdr_prompts:run",
     "udapdr.scale_up": "synthesis.udapdr_scale_up:run",
     "udapdr.filter": "synthesis.udapdr_filter:run",
+    "udapdr.held": "synthesis.udapdr_held:run",
     "udapdr.latency": "evaluation.latency:run",
     "udapdr.evaluate": "evaluation.udapdr:run",
     "limrank.instructions": "synthesis.limrank_instructions:run",

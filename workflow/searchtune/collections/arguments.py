@@ -26,6 +26,8 @@ def raw_artefacts(config: dict[str, Any], collection: str) -> list[str]:
 
 def used_splits(config: dict[str, Any], collection: str) -> list[str]:
     """Return the splits of which a collection holds queries at this scale."""
+    if collection not in config["collections"]:
+        return ["test"]  # made by the workflow, of held-out synthetic queries
     entry = config["collections"][collection]
     return [split for split in ("train", "dev", "test") if entry[f"n_{split}"] != 0]
 

@@ -97,8 +97,6 @@ class Collection:
         """Raise DataError, naming ``where``, if the collection breaks the contract of its form."""
         if not self.corpus:
             raise DataError(f"{where}: the corpus is empty; check the raw files and max_passages")
-        if not self.queries:
-            raise DataError(f"{where}: there are no queries; check the raw files and n_train, n_dev, n_test")
         for name, table in (("qrels", self.qrels), ("excluded", self.excluded)):
             _refuse(where, f"{name} name unknown queries", (q for q in table if q not in self.queries))
             _refuse(

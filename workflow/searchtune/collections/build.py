@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import SPLITS, Collection, Passage, Query
-from searchtune.collections.sources import Source, SourceQuestion, reader_of
+from searchtune.collections.readers import reader_of
+from searchtune.collections.sources import Source, SourceQuestion
 from searchtune.collections.splits import split_of
 from searchtune.errors import DataError
 from searchtune.files import sha256_tree
@@ -82,6 +83,8 @@ def make_collection(source: Source, params: dict[str, Any]) -> Collection:
     available = assign_splits(source, params["split_seed"], params["shares"])
     sizes = {split: params[f"n_{split}"] for split in SPLITS}
     chosen = sample_questions(available, sizes, params["seed"], where)
+    if not chosen and not (source.unjudged or sizes["test"] == 0):
+        raise DataError(f"{where}: there are no queries; check the raw files and n_train, n_dev, n_test")
     questions = [source.questions[i] for i in chosen]
     kept = choose_passages(source, questions, params["max_passages"], params["seed"], where)
     excluded = {i: {i} for i in chosen if i in kept and source.passages[i].text == source.questions[i].text}

@@ -1,4 +1,4 @@
-"""Readers of the publishers' formats: distinct passages, human questions, answers, source articles.
+"""Readers of publishers' formats: distinct passages, human questions, answers, source articles.
 
 A reader takes the raw files and a prefix for passage ids and returns a :class:`Source`. Readers do
 not sample, split or judge; :mod:`searchtune.collections.build` does.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.collections.splits import normalise_article
-from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.errors import DataError
 from searchtune.files import iter_jsonl, read_json, read_tsv
 
 _NQ = re.compile(r"\s*Question: (?P<question>.*?)\nContext: (?P<passage>.*)", re.S)
@@ -42,10 +42,13 @@ class SourceQuestion:
 
 @dataclass
 class Source:
-    """What a reader found: passages by id and questions by id, in file order."""
+    """What a reader found: passages by id and questions by id, in file order; ``unjudged``: a format without
+    questions.
+    """
 
     passages: dict[str, SourcePassage] = field(default_factory=dict)
     questions: dict[str, SourceQuestion] = field(default_factory=dict)
+    unjudged: bool = False
 
     def add_question(self, where: Path, question: SourceQuestion) -> None:
         """Add a question; DataError for an id that is there already."""
@@ -141,8 +144,11 @@ def _restored_article(text: str, example: dict) -> str:
 
 
 def read_beir(paths: Sequence[Path], prefix: str) -> Source:
-    """Read a BEIR-style folder: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/<split>.tsv. Ids are kept."""
-    source = Source()
+    """Read a BEIR-style folder: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/<split>.tsv. Ids are kept.
+
+    A folder without queries.jsonl is a corpus without questions.
+    """
+    source = Source(unjudged=not any((folder / "queries.jsonl").is_file() for folder in paths))
     for folder in paths:
         for row in iter_jsonl(folder / "corpus.jsonl"):
             identifier = str(row["_id"])
@@ -150,6 +156,8 @@ def read_beir(paths: Sequence[Path], prefix: str) -> Source:
                 raise DataError(f"{folder / 'corpus.jsonl'}: duplicate id {identifier!r}")
             article = (row.get("metadata") or {}).get("article") or identifier
             source.passages[identifier] = SourcePassage(clean(row.get("title") or ""), clean(row["text"]), article)
+        if source.unjudged:
+            continue
         judged, splits = _beir_qrels(folder)
         for row in iter_jsonl(folder / "queries.jsonl"):
             identifier, metadata = str(row["_id"]), row.get("metadata") or {}
@@ -194,13 +202,3 @@ def _value(path: Path, row: Any, key: str) -> Any:
     if not isinstance(row, dict) or key not in row:
         raise DataError(f"{path}: no key {key!r} where the format has one; is this the right reader for this file?")
     return row[key]
-
-
-READERS: dict[str, Reader] = {"squad": read_squad, "nq_swapped": read_nq_swapped, "beir": read_beir}
-
-
-def reader_of(name: str) -> Reader:
-    """Return the reader of a format; ConfigError with the nearest name if there is none."""
-    if name not in READERS:
-        raise ConfigError(f"unknown collection reader {name!r}{nearest(name, READERS)}")
-    return READERS[name]

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from searchtune.config.base import merge
 from searchtune.config.schema import Config
 from searchtune.errors import ConfigError, nearest
 
@@ -30,15 +31,6 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{shown} must hold keys and values, found {type(data).__name__}")
     return data
-
-
-def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """Return ``low`` with ``high`` laid over it: mappings merge key by key, everything else is replaced."""
-    out = dict(low)
-    for key, value in high.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = merge(out[key], value) if both else value
-    return out
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

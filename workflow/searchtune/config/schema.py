@@ -42,7 +42,18 @@ class CollectionConfig(Section):
     max_passages: int | None = Field(None, ge=2, description="passages kept; empty = all (count)")
     n_train: int = Field(0, ge=0, description="training queries sampled (count)")
     n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
-    n_test: int = Field(100, ge=0, description="test queries sampled (count)")
+    n_test: int = Field(
+        100,
+        ge=0,
+        description="test queries sampled (count); 0 for a target without human questions: it is scored on held-out "
+        "synthetic ones",
+    )
+
+    @model_validator(mode="after")
+    def _texts_have_no_questions(self) -> "CollectionConfig":
+        if self.reader == "texts" and (self.n_train or self.n_dev or self.n_test):
+            raise ValueError("plain texts have no questions: set n_train, n_dev and n_test to 0")
+        return self
 
 
 class Splits(Section):

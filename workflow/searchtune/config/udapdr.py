@@ -1,10 +1,12 @@
 """Configuration of UDAPDR's part: writers, synthesis, filter, rerankers, distillation, systems that are compared."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from searchtune.config.base import Section
+from searchtune.config.base import Section, merge
+from searchtune.errors import nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -13,6 +15,24 @@ Strategy = Literal["guided", "vanilla", "retrieve", "design", "write"]
 Retriever = Literal["bm25", "late"]
 Precision = Literal["auto", "float32", "bfloat16"]
 OURS = "ours: UDAPDR does not give it"
+# stages of a chain, in order; what a variant or a seed changes is made anew from its stage on
+STAGES = ("seed", "prompts", "queries", "filtered", "rerankers", "tuples", "students")
+Stage = Literal["seed", "prompts", "queries", "filtered", "rerankers", "tuples", "students"]
+KINDS = {
+    "rerankers": "number of prompts and rerankers (Table 1)",
+    "models": "writers and reranker size (Table 3)",
+    "strategies": "prompting strategies (Table 4)",
+    "selection": "rerankers chosen on held-out queries (Table 7)",
+    "tuples": "amount of distillation data (Table 8)",
+    "queries": "number of synthetic queries",
+    "filter": "round-trip filter",
+    "distillation": "how the student learns",
+    "faults": "faults of the released code, each alone",
+}
+Kind = Literal[
+    "rerankers", "models", "strategies", "selection", "tuples", "queries", "filter", "distillation", "faults"
+]
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Sampling(Section):
@@ -161,6 +181,17 @@ class Teachers(Section):
     windows: Count = Field(6, description="tuples a query (count; released code)")
     n_tuples: Count = Field(100000, description="tuples in all, at most (count; paper: 1K, 10K, 100K)")
     depth: Count = Field(100, description="candidates that tuples come from (count; released code)")
+    select: Count | None = Field(
+        None,
+        description="how many rerankers label: the best by RR on unseen synthetic queries (count; empty = all; paper, "
+        "Table 7: the best on dev queries)",
+    )
+
+    @model_validator(mode="after")
+    def _selection_needs_the_mean(self) -> "Teachers":
+        if self.select is not None and self.combine != "mean":
+            raise ValueError(f"select = {self.select} leaves prompts without a reranker: it goes with combine: mean")
+        return self
 
 
 class Student(Section):
@@ -172,6 +203,10 @@ class Student(Section):
     skip_punctuation: bool = Field(True, description="punctuation of passages does not count (ColBERT)")
     keep_special: bool = Field(True, description="[CLS] and [SEP] count (ColBERT)")
     projection_seed: int = Field(0, ge=0, description="seed of the orthonormal start of the projection")
+    objective: Literal["distil", "contrast"] = Field(
+        "distil",
+        description="learn the teachers' scores (paper), or only which passage is the source (direct fine-tuning)",
+    )
     lr: Rate = Field(1e-5, description="peak learning rate (paper)")
     schedule: Literal["constant", "linear"] = Field("constant", description="rate after warm-up (released: constant)")
     warmup_ratio: Share = Field(0.0, description="share of steps that warm up")
@@ -197,10 +232,29 @@ class Latency(Section):
     warm_up: int = Field(3, ge=1, description="queries run before the clock starts (count)")
 
 
+class Variant(Section):
+    """One change of the chain: what is not named here stays as it is."""
+
+    kind: Kind = Field(description="group of tables and figures that shows it")
+    label: str = Field("", description="name in tables and figures; empty = the key")
+    set: dict[str, Any] = Field({}, description="keys of udapdr with other values, nested as in a configuration file")
+    faults: list[str] = Field([], description="faults of the released code that it switches on")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "Variant":
+        if not self.set and not self.faults:
+            raise ValueError("it changes nothing: give keys of udapdr under set, or faults")
+        own = {"ablations", "run_ablations", "target", "off_domain", "more_targets", "seeds_from"} & set(self.set)
+        if own:
+            raise ValueError(f"set names {', '.join(sorted(own))}, which belongs to the whole part, not to one chain")
+        return self
+
+
 class Udapdr(Section):
     """UDAPDR: adapt a late-interaction retriever to a corpus without human queries."""
 
     target: str = Field("amazon", description="collection that the student is adapted to and scored on")
+    more_targets: list[str] = Field([], description="further collections, each with a student of its own")
     off_domain: str = Field("new_wiki", description="collection of the off-domain student: same recipe, other corpus")
     strong_model: str = Field("inters/full", description="writer of stage 1: id of a model, or inters/<variant>")
     cheap_model: str = Field("inters/full", description="writer of stage 3: id of a model, or inters/<variant>")
@@ -221,6 +275,30 @@ class Udapdr(Section):
     student: Student = Student()
     rerank_depth: Count = Field(20, description="BM25 passages reranked for the quality table (count; released: 20)")
     latency: Latency = Latency()
+    seeds_from: Stage = Field(
+        "rerankers",
+        description="stage from which on further seeds draw anew; what comes before is shared "
+        "(seed = all is written anew)",
+    )
+    ablations: dict[str, Variant] = Field({}, description="changes of the chain by name, on the first target")
+    run_ablations: list[str] = Field([], description="those that are trained and tested; [all] = all of them")
+
+    @model_validator(mode="after")
+    def _ablations_are_known_and_sound(self) -> "Udapdr":
+        for name in self.run_ablations:
+            if name != "all" and name not in self.ablations:
+                raise ValueError(
+                    f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}"
+                )
+        plain = self.model_dump(exclude={"ablations", "run_ablations"}) if self.ablations else {}
+        for name, row in self.ablations.items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"ablations.{name}: a name has small letters, digits and _")
+            try:
+                Udapdr(**merge(plain, row.set))
+            except ValueError as error:
+                raise ValueError(f"ablations.{name}.set: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _enough_passages_for_the_prompts(self) -> "Udapdr":
@@ -236,6 +314,8 @@ class Udapdr(Section):
                 f"udapdr.latency.depths begin at {min(self.latency.depths)}, udapdr.rerank_depth is "
                 f"{self.rerank_depth}: the smallest depth timed must be the one whose quality is measured"
             )
-        if self.target == self.off_domain:
-            raise ValueError(f"udapdr.off_domain is the target {self.target!r} itself; name another collection")
+        if self.off_domain in (self.target, *self.more_targets):
+            raise ValueError(f"udapdr.off_domain is the target {self.off_domain!r} itself; name another collection")
+        if len({self.target, *self.more_targets}) <= len(self.more_targets):
+            raise ValueError("udapdr.more_targets repeats a target; name each collection once")
         return self

@@ -3,6 +3,7 @@
 from typing import Any
 
 from searchtune.config.models import pruned_of_paper
+from searchtune.synthesis.udapdr_chains import Chains
 
 INSTRUCTIONS = "limrank/instructions"
 # INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
@@ -15,7 +16,8 @@ def scored_sets(config: dict[str, Any]) -> list[str]:
     """Return what the chosen papers are scored on, as folders in collection layout (paths below the results)."""
     found: set[str] = set()
     if {"inters", "udapdr"} & set(config["papers"]):
-        found.add(f"collections/{config['udapdr']['target']}")
+        chains = Chains(config)
+        found.update(f"collections/{chains.scored(name)}" for name in chains.targets)
     if "inters" in config["papers"]:
         found.update(f"collections/{name}" for name in config["inters"]["collections"])
         found.add(EXAMPLES)
@@ -27,10 +29,9 @@ def scored_sets(config: dict[str, Any]) -> list[str]:
 
 def training_sets(config: dict[str, Any]) -> list[str]:
     """Return what the models of the chosen papers are trained on (paths below the results)."""
-    part = config["udapdr"]
     known = {
         "inters": INTERS_TRAIN,
-        "udapdr": [f"udapdr/{part[name]}/filtered" for name in ("target", "off_domain")],
+        "udapdr": [f"udapdr/{chain}/filtered" for chain in Chains(config).owners("filtered")],
         "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }
     return [path for paper in known if paper in config["papers"] for path in known[paper]]
@@ -48,8 +49,6 @@ def healed_on(config: dict[str, Any], paper: str) -> list[str]:
 
 def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the chains of the chosen papers: name -> {train, eval, kinds of overlap that are refused}."""
-    part = config["udapdr"]
-    target = f"collections/{part['target']}"
     ranked = [f"collections/{name}" for name in config["limrank"]["collections"]]
     own = [f"collections/{name}" for name in config["inters"]["collections"]]
     foreign = [name for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
@@ -74,10 +73,7 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             },
         },
         # an adapted student reads its target's passages by design; human queries must stay unseen
-        "udapdr": {
-            "udapdr": {"train": [f"{part['target']}/filtered"], "eval": [target], "kinds": ["query"]},
-            "udapdr, off-domain": {"train": [f"{part['off_domain']}/filtered"], "eval": [target], "kinds": both},
-        },
+        "udapdr": udapdr_chains(config),
         "limrank": {
             "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
         },
@@ -88,6 +84,23 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if paper in config["papers"]
         for name, chain in chains[paper].items()
     }
+
+
+def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what UDAPDR's students are trained on and scored on: own queries of each target, and off-domain ones."""
+    chains, both = Chains(config), ["query", "passage"]
+    found = {}
+    for number, target in enumerate(chains.targets):
+        mine = [chain for chain in chains.owners("filtered") if chains.collection(chain) == target]
+        foreign = [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
+        scored, where = [f"collections/{chains.scored(target)}"], f", {target}" if number else ""
+        found[f"udapdr{where}"] = {"train": [f"{c}/filtered" for c in mine], "eval": scored, "kinds": ["query"]}
+        found[f"udapdr, off-domain{where}"] = {
+            "train": [f"{chain}/filtered" for chain in foreign],
+            "eval": scored,
+            "kinds": both,
+        }
+    return found
 
 
 def _short(path: str) -> str:

@@ -19,7 +19,7 @@ from searchtune.retrieval.bm25 import BM25Index
 from searchtune.retrieval.late_interaction import LateInteractionModel, TokenIndex, search
 from searchtune.stage import Job
 
-COLUMNS = ["system", "depth", "batch", "p50_ms", "p95_ms", "n"]
+COLUMNS = ["system", "depth", "batch", "p50_ms", "p95_ms", "n", "p99_ms"]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -55,6 +55,7 @@ def row(system: str, depth: int, batch: int, times: Sequence[float], n: int) -> 
         "p50_ms": percentile(times, 0.5),
         "p95_ms": percentile(times, 0.95),
         "n": n,
+        "p99_ms": percentile(times, 0.99),
     }
 
 

@@ -147,6 +147,8 @@ def training_texts(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path}: nothing to audit; expected a collection, a .jsonl file or a folder of them")
     for file in files:
         for number, row in enumerate(iter_jsonl(file)):
+            if row.get("part") == "held":
+                continue  # synthetic queries that train nothing
             identifier = str(row.get("id", row.get("_id", number)))
             for text in _strings({k: v for k, v in row.items() if k not in ("id", "_id")}):
                 yield identifier, text

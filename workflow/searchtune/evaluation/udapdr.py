@@ -4,34 +4,46 @@ Baselines and p-values: rules of evidence 6 and 10; signs of life: 15 and 16.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run, read_scores
 from searchtune.errors import DataError
-from searchtune.evaluation.metrics import evaluate, write_metrics
-from searchtune.evaluation.significance import bootstrap_ci, paired_test
+from searchtune.evaluation.metrics import write_metrics
+from searchtune.evaluation.significance import paired_test
+from searchtune.evaluation.udapdr_ablations import ABLATION_COLUMNS, ablation_rows
+from searchtune.evaluation.udapdr_runs import (
+    BySeed,
+    PerSystem,
+    Run,
+    Scores,
+    averaged,
+    by_seed,
+    interval,
+    mean,
+    runs_of,
+    score_runs,
+)
 from searchtune.files import read_json, read_tsv, write_tsv
 from searchtune.stage import Job
 from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
-METRICS = ("Success@5", "nDCG@10", "RR")
 RELEASED = "nDCG@10_released"
 # not adapted to the target: nothing was trained, or the training data came from another domain
 UNADAPTED = ("bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain")
 SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", "bm25_reranked")
+TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
 ENCODER_SYSTEMS = ("minilm_dense", "maxsim_no_projection", "student_untrained_projection")
 COMPARISONS = ("p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked")
 QUALITY_COLUMNS = ["collection", "system", "metric", "value", "ci_low", "ci_high", "n", *COMPARISONS, "note"]
-PER_QUERY_COLUMNS = ["collection", "system", "metric", "query-id", "value"]
+PER_QUERY_COLUMNS = ["collection", "variant", "system", "seed", "metric", "query-id", "value"]
 SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
 FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
 ALPHA = 0.05
 FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
 U9 = "ideal ranking taken from the retrieved passages only"
-PerSystem = dict[str, dict[str, dict[str, float]]]
 
 
 def released_ndcg(gains: Sequence[int], k: int = 10) -> float:
@@ -53,18 +65,11 @@ def released_ndcg_of(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, R
     return {query: released_ndcg([judged.get(i, 0) for i, _ in run[query]]) for query, judged in qrels.items()}
 
 
-def score_systems(
-    collection: Collection, runs: Mapping[str, Path], splits: Sequence[str], faults: Sequence[str]
-) -> PerSystem:
-    """Return system -> metric -> query -> value on the judged queries of ``splits``."""
-    qrels = {q: judged for split in splits for q, judged in collection.qrels_of(split).items() if judged}
-    found: PerSystem = {}
-    for system, path in runs.items():
-        run = read_run(path)
-        found[system] = evaluate(qrels, run, METRICS)
-        if "U9" in faults:
-            found[system][RELEASED] = released_ndcg_of(qrels, run)
-    return found
+def add_released(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -> None:
+    """Add the released nDCG (fault U9) to the scores of a collection's runs."""
+    for run, scores in scored:
+        judged = {query: collection.qrels[query] for query in scores["nDCG@10"]}
+        scores[RELEASED] = released_ndcg_of(judged, read_run(run.path))
 
 
 def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scores: PerSystem) -> list[dict[str, Any]]:
@@ -76,11 +81,6 @@ def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scor
         values = {"corrected": mean(standard), "released": mean(released)}
         rows.append({"fault": "U9", "what": U9, "system": system, "collection": name, "metric": "nDCG@10"} | values)
     return rows
-
-
-def mean(values: Mapping[str, float]) -> float:
-    """Return the mean of a mapping's values."""
-    return sum(values.values()) / len(values)
 
 
 def comparators(scores: PerSystem, metric: str) -> dict[str, str]:
@@ -116,15 +116,14 @@ def p_values(scores: PerSystem, seed: int, permutations: int) -> dict[tuple[str,
     return places
 
 
-def quality_rows(collection: str, scores: PerSystem, notes: Mapping[str, str], params: Mapping[str, Any]) -> list[dict]:
-    """Return the rows of quality.tsv."""
-    found = p_values(scores, params["seed"], params["permutations"])
+def quality_rows(collection: str, scores: BySeed, seen: str, params: Mapping[str, Any]) -> list[dict]:
+    """Return the rows of quality.tsv; ``seen``: what the encoder's checkpoint was trained on before us."""
+    means = averaged(scores)
+    found = p_values(means, params["seed"], params["permutations"])
     rows = []
-    for system, tables in scores.items():
-        for metric, values in tables.items():
-            low, high = bootstrap_ci(
-                list(values.values()), params["seed"], params["bootstrap_samples"], params["level"]
-            )
+    for system, seeds in scores.items():
+        for metric, values in means[system].items():
+            low, high = interval(seeds, metric, params)
             tests = {column: found.get((system, metric, column)) for column in COMPARISONS}
             rows.append(
                 {
@@ -136,10 +135,19 @@ def quality_rows(collection: str, scores: PerSystem, notes: Mapping[str, str], p
                     "ci_high": high,
                     "n": len(values),
                     **tests,
-                    "note": notes.get(system, ""),
+                    "note": note_of(system, len(seeds), seen),
                 }
             )
     return rows
+
+
+def note_of(system: str, seeds: int, seen: str) -> str:
+    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it."""
+    if system in ENCODER_SYSTEMS:
+        return seen
+    if system in TRAINED:
+        return "one seed" if seeds == 1 else f"{seeds} seeds"
+    return ""
 
 
 def sign(name: str, value: float, threshold: str, passed: bool, note: str) -> dict[str, Any]:
@@ -166,13 +174,13 @@ def reranker_signs(folders: Sequence[Path]) -> list[dict]:
     return rows
 
 
-def teacher_sign(scores: PerSystem, seed: int, permutations: int) -> dict:
+def teacher_sign(scores: PerSystem, seed: int, permutations: int, where: str = "") -> dict:
     """Return the sign that shuffled teacher scores make the student worse (nDCG@10, human test queries)."""
     adapted, shuffled = (scores[name]["nDCG@10"] for name in ("student_adapted", "student_shuffled_teacher"))
     queries = sorted(adapted)
     p = paired_test([adapted[q] for q in queries], [shuffled[q] for q in queries], seed, permutations)
     return sign(
-        "shuffled teacher scores make the student worse",
+        "shuffled teacher scores make the student worse" + where,
         p,
         "p < 0.05, loss > 0",
         p < ALPHA and mean(shuffled) < mean(adapted),
@@ -221,65 +229,76 @@ def failure_rows(synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
     return rows
 
 
-def runs_of(job: Job) -> dict[str, Path]:
-    """Return system -> run file: the named inputs bm25, dense, reranked, and every run in the folders ``late``."""
-    found = {"bm25": job.inputs["bm25"], "minilm_dense": job.inputs["dense"], "bm25_reranked": job.inputs["reranked"]}
-    for folder in job.inputs["late"]:
-        for path in sorted(folder.glob("*.run.gz")):
-            found[path.name.removesuffix(".run.gz")] = path
-    if missing := [system for system in SYSTEMS if system not in found]:
-        raise DataError(f"udapdr.evaluate: no run of {', '.join(missing)}; give the folder that holds it as input late")
-    return {system: found[system] for system in SYSTEMS}
+def collections_of(job: Job) -> dict[str, Collection]:
+    """Return the targets by id."""
+    loaded = [(path, Collection.load(path)) for path in job.inputs["collections"]]
+    return {collection.manifest.get("id", path.name): collection for path, collection in loaded}
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Stage entry. Inputs: collection, bm25, dense, reranked, reranked_scores, late (folders), rerankers (folders, of
-    all chains), synthesis (tables of the target's chain, or folders that hold one), filtered (folder), latency.
-    Outputs: tables (folder: quality, synthesis, filter, signs, latency, parse_failures, faults .tsv) and
-    details (metrics.json, per_query.tsv).
+def per_query_rows(scored: Iterable[tuple[Run, Scores]]) -> Iterator[dict]:
+    """Yield the rows of per_query.tsv."""
+    for run, scores in scored:
+        row = {"collection": run.collection, "variant": run.variant, "system": run.system, "seed": run.seed}
+        for metric, values in scores.items():
+            for query, value in values.items():
+                yield row | {"metric": metric, "query-id": query, "value": value}
 
-    Params: splits, seed, permutations, bootstrap_samples, level, faults, seen, one_seed. ``seen`` says
-    what the encoder's checkpoint was trained on before us; it is printed beside zero-shot systems.
-    """
+
+def signs_of(job: Job, targets: Mapping[str, BySeed], synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
+    """Return all rows of signs.tsv: rules of evidence 15 and 16."""
     params = job.params
-    collection = Collection.load(job.inputs["collection"])
-    name = collection.manifest.get("id", job.inputs["collection"].name)
-    runs = runs_of(job)
-    scores = score_systems(collection, runs, params["splits"], params["faults"])
-    trained = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
-    notes = dict.fromkeys(ENCODER_SYSTEMS, params["seen"]) | dict.fromkeys(trained, params["one_seed"])
-    tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
-    synthesis = [row for path in tables for row in read_tsv(path)]
-    signs = [
+    return [
         *reranker_signs(job.inputs["rerankers"]),
-        teacher_sign(scores, params["seed"], params["permutations"]),
+        *(
+            teacher_sign(averaged(scores), params["seed"], params["permutations"], f", {name}" if number else "")
+            for number, (name, scores) in enumerate(targets.items())
+        ),
         filter_sign(synthesis),
         spread_sign(read_scores(job.inputs["reranked_scores"])),
     ]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
+    rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
+    filtered (folder), latency. Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
+    parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
+
+    Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
+    label, x}, axes (x of the chain as configured, by kind), splits, seed, permutations, bootstrap_samples, level,
+    faults, seen. ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
+    systems.
+    """
+    params = job.params
+    collections = collections_of(job)
+    scored = score_runs(runs_of(job.inputs["runs"], params["runs"]), collections, params["splits"])
+    if "U9" in params["faults"]:
+        for name, collection in collections.items():
+            add_released(collection, [pair for pair in scored if pair[0].collection == name])
+    targets, faults = {}, []
+    for name, collection in collections.items():
+        targets[name], files = by_seed(scored, name, "", SYSTEMS)
+        faults += fault_rows(collection, name, files, {s: seeds[0] for s, seeds in targets[name].items()})
+    quality = [row for name in targets for row in quality_rows(name, targets[name], params["seen"], params)]
+    tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
+    synthesis = [row for path in tables for row in read_tsv(path)]
+    signs = signs_of(job, targets, synthesis)
     folder, details = job.outputs["tables"], job.outputs["details"]
-    quality = quality_rows(name, scores, notes, params)
     write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality)
     write_metrics(details / "metrics.json", {"quality": quality})
-    write_tsv(
-        details / "per_query.tsv",
-        PER_QUERY_COLUMNS,
-        (
-            {"collection": name, "system": system, "metric": metric, "query-id": query, "value": value}
-            for system, tables in scores.items()
-            for metric, values in tables.items()
-            for query, value in values.items()
-        ),
-    )
+    write_tsv(details / "per_query.tsv", PER_QUERY_COLUMNS, per_query_rows(scored))
+    first = next(iter(collections))
+    write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablation_rows(scored, first, params))
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, synthesis)
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
-    write_tsv(folder / "faults.tsv", FAULT_COLUMNS, fault_rows(collection, name, runs, scores))
+    write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
     latency = read_tsv(job.inputs["latency"])
     write_tsv(folder / "latency.tsv", list(latency[0]), latency)
     return {
-        "systems": len(scores),
-        "queries": len(scores["bm25"]["RR"]),
+        "systems": len(SYSTEMS),
+        "runs": len(scored),
         "signs": len(signs),
         "signs_passed": sum(row["passed"] for row in signs),
     }

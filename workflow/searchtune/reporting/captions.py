@@ -38,6 +38,10 @@ _CAPTIONS = {
         "Ranking quality",
         "Blue: the student adapted to the collection. Green: BM25's passages reranked.",
     ),
+    ("udapdr", "ablations"): (
+        "What each change of the chain is worth",
+        "Blue: the chain as configured. The same human test queries for all.",
+    ),
     ("udapdr", "quality_latency"): (
         "Quality against time",
         "Up is better, left is faster. Times are of this machine: one query at a time, its pairs in batches.",

@@ -10,7 +10,7 @@ from searchtune.errors import ConfigError, nearest
 
 PAPERS = {"inters": "INTERS", "udapdr": "UDAPDR", "limrank": "LimRank"}
 # metrics of which less is better; of all others more is better
-LESS_IS_BETTER = frozenset({"loss", "dev_loss", "p50_ms", "p95_ms"})
+LESS_IS_BETTER = frozenset({"loss", "dev_loss", "p50_ms", "p95_ms", "p99_ms"})
 
 
 @dataclass(frozen=True)
@@ -223,11 +223,25 @@ _TABLES = (
     ),
     Table(
         "udapdr",
+        "ablations",
+        "What each change of the chain is worth",
+        "One change a row group, on the same human test queries; all before the change is shared. x: number of "
+        "prompts, of queries a prompt, of tuples at most, depth of the filter. p-value: paired test against the "
+        "chain as configured.",
+        (*("kind", "variant", "label", "x", "collection", "system"), *_SCORE, "seeds", *_AGAINST),
+        ("difference", "difference_low", "difference_high"),
+        group=("kind", "collection", "system", "metric"),
+        system="label",
+        wide=("collection", "system", "metric"),
+    ),
+    Table(
+        "udapdr",
         "latency",
         "Time per query",
-        "Median and 95th percentile of the time from query text to ranked list here. Batch: queries at once, "
+        "Median, 95th and 99th percentile of the time from query text to ranked list here. Batch: queries at once, "
         "depth: passages retrieved, or reranked by all rerankers.",
         ("system", "depth", "batch", "p50_ms", "p95_ms", "n"),
+        ("p99_ms",),
     ),
     Table(
         "udapdr",

@@ -15,8 +15,6 @@ Key = tuple[str, str, int, str]
 Test = tuple[tuple[str, ...], tuple]
 CANNOT_TELL = "can't tell at this scale"
 ONE_SEED = "one seed"
-# papers whose chain is trained with the first seed alone, however many the configuration names
-FIRST_SEED_ONLY = ("udapdr",)
 
 
 def is_p(column: str) -> bool:
@@ -84,11 +82,9 @@ class Judge:
         """Return the adjusted p-value of a row's column, None if the row has none."""
         return self.p.get((table.spec.paper, table.spec.name, index, column))
 
-    def note(self, paper: str = "") -> str:
-        """Return ``one seed`` (or how many) while there are fewer than three seeds behind a paper's tables (default:
-        behind what uses all seeds), else nothing."""
-        seeds = 1 if paper in FIRST_SEED_ONLY else self.seeds
-        return "" if seeds >= 3 else ONE_SEED if seeds == 1 else f"{seeds} seeds"
+    def note(self) -> str:
+        """Return ``one seed`` (or how many) while there are fewer than three seeds behind the tables, else nothing."""
+        return "" if self.seeds >= 3 else ONE_SEED if self.seeds == 1 else f"{self.seeds} seeds"
 
 
 def group_of(table: Loaded, row: Row) -> tuple[str, ...]:

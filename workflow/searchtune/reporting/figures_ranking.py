@@ -5,10 +5,12 @@ from pathlib import Path
 
 from searchtune.reporting.numbers import show_count
 from searchtune.reporting.plot import (
+    BASELINE,
     BLUE,
     COLUMN,
     GREY,
     LIGHT,
+    OURS,
     ROW,
     Dot,
     dot_plot,
@@ -191,9 +193,37 @@ def followir(tables: dict[str, Loaded], folder: Path) -> None:
         save(figure, folder, "followir", table.columns, rows)
 
 
+def ablations(tables: dict[str, Loaded], folder: Path) -> None:
+    """Draw what each change of the chain is worth, by metric; one figure a kind of change and system that is scored."""
+    table = tables["ablations"]
+    for kind, system in dict.fromkeys((row["kind"], row["system"]) for row in table.rows):
+        rows = [
+            row
+            for metric in QUALITY_METRICS
+            for row in table.rows
+            if (row["kind"], row["system"], row["metric"]) == (kind, system, metric)
+        ]
+        groups: dict[str, list[Dot]] = {}
+        for row in rows:
+            look = OURS if row["variant"] == "" else BASELINE
+            low, high = (number(row, key, table.path) for key in ("ci_low", "ci_high"))
+            dot = Dot(row["label"] + _count(row), needed(row, "value", table.path), low, high, look)
+            groups.setdefault(row["metric"], []).append(dot)
+        n = max(needed(row, "n", table.path) for row in rows)
+        unit = f"score (0 to 1), 95% interval\n{readable(rows[0]['collection'])}, {n:.0f} queries"
+        suffix = "" if system == "student_adapted" else f"_{system}"
+        save(dot_plot(list(groups.items()), unit), folder, f"ablations_{kind}{suffix}", table.columns, rows)
+
+
+def _count(row: Row) -> str:
+    """Return the count behind the chain as configured, where its kind varies one."""
+    return f" ({show_count(float(row['x']))})" if row["x"] and row["variant"] == "" else ""
+
+
 Draw = Callable[[dict[str, Loaded], Path], None]
 UDAPDR: dict[str, tuple[str, Draw]] = {
     "quality": ("quality", quality),
+    "ablations": ("ablations", ablations),
     "quality_latency": ("latency", quality_latency),
     "synthesis": ("synthesis", funnel),
 }

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from searchtune.errors import DataError
-from searchtune.reporting.catalogue import PAPERS
 from searchtune.reporting.comparing import Judge, best_rows, groups, is_p
 from searchtune.reporting.numbers import digits_for, show, show_count, show_interval, show_p
 from searchtune.reporting.reading import Loaded, Row, number
 
 _COUNTS = frozenset({"n", "in", "out", "depth", "batch", "calls", "failed", "train_tokens", "step", "tokens"})
-_MILLISECONDS = frozenset({"p50_ms", "p95_ms"})
+_MILLISECONDS = frozenset({"p50_ms", "p95_ms", "p99_ms"})
 _PLAIN = frozenset({"tie_share", "share", "fraction", "threshold", "loss", "corrected", "released"})
 _LABELS = {
     "p_value": "p (Holm)",
@@ -23,6 +22,7 @@ _LABELS = {
     "p_vs_untuned": "p vs untuned (Holm)",
     "p50_ms": "p50 (ms)",
     "p95_ms": "p95 (ms)",
+    "p99_ms": "p99 (ms)",
     "base_model": "base model",
     "tie_share": "tie share",
     "train_tokens": "training tokens",
@@ -181,8 +181,7 @@ def sheets(table: Loaded, judge: Judge) -> dict[str, Sheet]:
 
 def footnote(judge: Judge, tables: list[Loaded]) -> str:
     """Say what bold and p mean in these tables, and on how many seeds they rest."""
-    notes = {t.spec.paper: judge.note(t.spec.paper) for t in tables if t.spec.group and groups(t)}
-    few = {paper: note for paper, note in notes.items() if note}
+    few = judge.note() if any(t.spec.group and groups(t) for t in tables) else ""
     text = (
         "Bold: the best value of its group where every other one is shown to be lower (intervals apart, or a "
         "paired test against it with p < 0.05). p-values are adjusted by Holm over all "
@@ -191,6 +190,4 @@ def footnote(judge: Judge, tables: list[Loaded]) -> str:
     )
     if not few:
         return text
-    said = "; ".join(f"{PAPERS[paper]}: {note}" for paper, note in few.items())
-    behind = said if len(set(few.values())) > 1 or len(few) < len(notes) else next(iter(few.values()))
-    return f"{text} Training rests on {behind}: differences between systems may be differences between seeds."
+    return f"{text} Training rests on {few}: differences between systems may be differences between seeds."

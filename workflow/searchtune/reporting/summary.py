@@ -28,9 +28,9 @@ def judged(table: Loaded, row: Row, other: Row, column: str, judge: Judge) -> st
     return verdict(needed(row, "value") - needed(other, "value"), p, 3)
 
 
-def with_seeds(text: str, judge: Judge, paper: str = "") -> str:
-    """Put the number of seeds behind a statement about a paper while there are fewer than three."""
-    note = judge.note(paper)
+def with_seeds(text: str, judge: Judge) -> str:
+    """Put the number of seeds behind a statement while there are fewer than three."""
+    note = judge.note()
     return f"{text} ({note})" if note else text
 
 
@@ -169,9 +169,7 @@ def udapdr(tables: Tables, judge: Judge) -> list[str]:
             words[readable(other["system"]) + also] = judged(table, student, other, column, judge)
         leads.append(
             f"{readable(collection)}: the adapted student against "
-            + with_seeds(
-                "; against ".join(f"{name}: {word}" for name, word in words.items()).replace(",:", ":"), judge, "udapdr"
-            )
+            + with_seeds("; against ".join(f"{name}: {word}" for name, word in words.items()).replace(",:", ":"), judge)
             + "."
         )
         scores = ", ".join(f"{readable(row['system'])} {score(row)}" for row in others.values())

@@ -7,7 +7,7 @@ from searchtune.errors import ConfigError, nearest
 # what "released" switches on; each can also be named alone under `faults`
 FAULTS = ("U3", "U5", "U9", "U13")
 ZERO_SHOT = {"maxsim_no_projection": "none", "student_untrained_projection": "untrained"}
-# student of the quality table -> (collection key of the chain that trained it, variant of the student)
+# student of the quality table -> (whose chain trained it: the target's or the off-domain one; variant of the student)
 STUDENTS = {
     "student_off_domain": ("off_domain", "adapted"),
     "student_adapted": ("target", "adapted"),
@@ -41,12 +41,6 @@ def model_form(config: Args, name: str) -> str:
 def active_faults(config: Args) -> list[str]:
     """Return the faults of the released code that are switched on."""
     return [f for f in FAULTS if config["fidelity"] == "released" or f in config["faults"]]
-
-
-def student_model(config: Args, system: str) -> str:
-    """Return the folder of the student behind a system of the quality table."""
-    chain, variant = STUDENTS[system]
-    return f"<results>/udapdr/{config['udapdr'][chain]}/students/{variant}"
 
 
 def _writer(config: Args, key: str) -> Args:
@@ -185,5 +179,4 @@ def evaluate_args(config: Args) -> Args:
         "level": settings["level"],
         "faults": [f for f in active_faults(config) if f == "U9"],
         "seen": config["models"][part["encoder"]]["seen"] if part["encoder"] in config["models"] else "",
-        "one_seed": "one seed",  # the chain is trained with the first seed alone
     }

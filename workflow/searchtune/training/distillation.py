@@ -136,7 +136,9 @@ class Tokens:
 def batch_loss(
     model: Student, rows: Sequence[Tuple], tokens: Tokens, batch: list[int], params: dict[str, Any]
 ) -> "torch.Tensor":
-    """Return the KL loss of one batch; a passage that several tuples share is encoded once."""
+    """Return the loss of one batch: KL to the teachers, or (objective ``contrast``, direct fine-tuning) the
+    cross-entropy of the source passage. A passage that several tuples share is encoded once.
+    """
     import torch
 
     names = sorted({i for b in batch for i in rows[b].passages}, key=lambda i: (len(tokens.passages[i]), i))
@@ -147,6 +149,10 @@ def batch_loss(
             [tokens.passages[i] for i in names],
             [[place[i] for i in rows[b].passages] for b in batch],
         )
+    if params["objective"] == "contrast":
+        # the source stands first; what the teachers think of the others is not looked at
+        sources = torch.zeros(len(batch), dtype=torch.long)
+        return torch.nn.functional.cross_entropy(student / params["student_temperature"], sources)
     teacher = torch.tensor([rows[b].scores for b in batch])
     return kl_loss(student, teacher, params["student_temperature"], params["teacher_temperature"])
 
@@ -225,9 +231,9 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: model (start), tuples (scored tuples), collection. Output: model (late-interaction folder
     with training.json).
 
-    Params: epochs, batch_size (tuples), lr, schedule (linear | constant), warmup_ratio, weight_decay,
-    max_grad_norm, dropout, freeze_layers, student_temperature, teacher_temperature, max_tuples,
-    shuffle_scores, seed, precision, and the fields of Settings.
+    Params: objective (distil | contrast), epochs, batch_size (tuples), lr, schedule (linear | constant),
+    warmup_ratio, weight_decay, max_grad_norm, dropout, freeze_layers, student_temperature, teacher_temperature,
+    max_tuples, shuffle_scores, seed, precision, and the fields of Settings.
     """
     params = job.params
     rows = load_tuples(job.inputs["tuples"])[: params["max_tuples"]]

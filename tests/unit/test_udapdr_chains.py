@@ -1,0 +1,106 @@
+"""Which files the chains of UDAPDR share, and which each makes of its own."""
+
+import pytest
+from helpers import ROOT
+from pydantic import ValidationError
+
+from searchtune.config.udapdr import STAGES, Udapdr
+from searchtune.errors import ConfigError
+from searchtune.evaluation.arguments import udapdr_chains
+from searchtune.plan import plan
+from searchtune.synthesis.udapdr_chains import Chains
+
+
+def chains(**changes) -> Chains:
+    return Chains(plan(ROOT, {"scale": "ci"} | changes))
+
+
+def own(found: Chains, chain: str) -> list[str]:
+    return [stage for stage in STAGES if found.owner(chain, stage) == chain]
+
+
+@pytest.mark.parametrize(
+    ("variant", "first"),
+    [
+        ("vanilla", "seed"),
+        ("one_prompt", "prompts"),
+        ("fewer_queries", "queries"),
+        ("filter_bm25", "filtered"),
+        ("interaction_head", "rerankers"),
+        ("best_reranker", "tuples"),
+        ("u5", "tuples"),
+        ("direct", "students"),
+    ],
+)
+def test_a_variant_makes_anew_what_its_change_touches_and_nothing_before(variant, first):
+    found = chains()
+    assert own(found, f"amazon.{variant}") == list(STAGES[STAGES.index(first) :])
+    before = STAGES[: STAGES.index(first)]
+    assert {found.owner(f"amazon.{variant}", stage) for stage in before} <= {"amazon"}
+
+
+def test_seeds_share_what_comes_before_their_stage():
+    part = {"run_ablations": ["direct"], "seeds_from": "rerankers"}
+    found = chains(seeds=[13, 14], udapdr=part)
+    assert found.names == [
+        *("amazon", "new_wiki", "amazon-s14", "new_wiki-s14"),
+        *("amazon.direct", "amazon.direct-s14"),
+    ]
+    assert own(found, "amazon-s14") == ["rerankers", "tuples", "students"]
+    assert found.config("amazon-s14", "queries")["seeds"] == [13]
+    assert found.config("amazon-s14", "students")["seeds"] == [14]
+    # a variant's second seed shares with the second seed, not with the first
+    assert own(found, "amazon.direct-s14") == ["students"]
+    assert found.owner("amazon.direct-s14", "tuples") == "amazon-s14"
+    assert own(chains(seeds=[13, 14], udapdr=part | {"seeds_from": "seed"}), "amazon-s14") == list(STAGES)
+
+
+def test_another_student_needs_another_index_only_where_its_tokens_differ():
+    row = {"kind": "distillation", "set": {"student": {"passage_length": 40}}}
+    found = chains(udapdr={"ablations": {"shorter": row}, "run_ablations": ["shorter", "direct"]})
+    assert found.owner("amazon.shorter", "index") == "amazon.shorter"
+    assert found.owner("amazon.direct", "index") == "amazon"
+
+
+def test_runs_name_what_made_them():
+    found = chains(seeds=[13, 14], udapdr={"run_ablations": ["u5", "interaction_head"], "more_targets": ["reddit"]})
+    rows = found.runs()
+    mine = [row for row in rows if row["collection"] == "reddit"]
+    assert [row["system"] for row in mine[:3]] == ["bm25", "minilm_dense", ""]
+    assert [(row["system"], row["seed"]) for row in mine if row["system"].startswith("student_off")] == [
+        ("student_off_domain", 13),
+        ("student_off_domain", 14),
+    ]
+    assert found.student("reddit-s14", "student_off_domain") == "<results>/udapdr/new_wiki-s14/students/adapted"
+    # rerankers are scored where they are what differs
+    assert [row["system"] for row in rows if row["variant"] == "u5"] == ["student_adapted"] * 2
+    assert {row["system"] for row in rows if row["variant"] == "interaction_head"} == {
+        "student_adapted",
+        "bm25_reranked",
+    }
+
+
+def test_the_audit_sees_every_set_of_queries():
+    config = plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["filter_bm25", "direct"]}})
+    assert udapdr_chains(config)["udapdr"]["train"] == ["amazon/filtered", "amazon.filter_bm25/filtered"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"kind": "tuples"}, "changes nothing"),
+        ({"kind": "tuples", "set": {"teachers": {"n_tuple": 3}}}, "n_tuple"),
+        ({"kind": "tuples", "set": {"target": "reddit"}}, "belongs to the whole part"),
+        ({"kind": "rerankers", "set": {"prompts": {"count": 9}}}, "need 27 passages"),
+        ({"kind": "selection", "set": {"teachers": {"select": 1, "combine": "mixed"}}}, "combine: mean"),
+    ],
+)
+def test_an_unsound_variant_is_refused_by_name(row, said):
+    with pytest.raises(ValidationError, match="odd") as caught:
+        Udapdr(ablations={"odd": row})
+    assert said in str(caught.value)
+
+
+def test_a_variant_that_is_not_there_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match="vanila.*vanilla"):
+        plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["vanila"]}})

@@ -1,0 +1,103 @@
+"""The runs that UDAPDR's tables compare: read, scored a query, grouped by collection, variant, system and seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from searchtune.collections.beir import Collection
+from searchtune.collections.trec import read_run
+from searchtune.errors import DataError
+from searchtune.evaluation.metrics import evaluate
+from searchtune.evaluation.significance import bootstrap_ci, seed_interval
+
+METRICS = ("Success@5", "nDCG@10", "RR")
+SUFFIX = ".run.gz"
+# metric -> query -> value
+Scores = dict[str, dict[str, float]]
+# system -> its scores, one a training seed (one of what was not trained)
+BySeed = dict[str, list[Scores]]
+PerSystem = dict[str, Scores]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what made it: ``variant`` is empty for the recipe as configured, ``seed`` for what is untrained."""
+
+    collection: str
+    variant: str
+    system: str
+    seed: int | None
+    path: Path
+
+
+def runs_of(paths: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+    """Return the runs behind aligned ``paths`` and ``rows``; a row without a system names a folder of runs."""
+    found = []
+    for path, row in zip(paths, rows, strict=True):
+        if row["system"]:
+            files = [path / f"{row['system']}{SUFFIX}" if path.is_dir() else path]
+        else:
+            files = sorted(path.glob(f"*{SUFFIX}"))
+        found += [
+            Run(
+                row["collection"],
+                row["variant"],
+                row["system"] or file.name.removesuffix(SUFFIX),
+                row["seed"],
+                file,
+            )
+            for file in files
+        ]
+    return found
+
+
+def score_runs(
+    runs: Sequence[Run], collections: Mapping[str, Collection], splits: Sequence[str]
+) -> list[tuple[Run, Scores]]:
+    """Return each run with its scores on the judged queries of ``splits``."""
+    judged = {
+        name: {q: grades for split in splits for q, grades in collection.qrels_of(split).items() if grades}
+        for name, collection in collections.items()
+    }
+    return [(run, evaluate(judged[run.collection], read_run(run.path), METRICS)) for run in runs]
+
+
+def by_seed(
+    scored: Sequence[tuple[Run, Scores]], collection: str, variant: str, systems: Sequence[str]
+) -> tuple[BySeed, dict[str, Path]]:
+    """Return the scores of ``systems``, in that order, and the first run file of each; DataError if one has no run."""
+    mine = [(run, scores) for run, scores in scored if (run.collection, run.variant) == (collection, variant)]
+    found: BySeed = {}
+    files: dict[str, Path] = {}
+    for system in systems:
+        chosen = [(run, scores) for run, scores in mine if run.system == system]
+        if not chosen:
+            raise DataError(f"udapdr.evaluate: no run of {system} on {collection}; give its file or folder among runs")
+        found[system] = [scores for _, scores in chosen]
+        files[system] = chosen[0][0].path
+    return found, files
+
+
+def averaged(scores: BySeed) -> PerSystem:
+    """Return system -> metric -> query -> mean over seeds."""
+    return {
+        system: {
+            metric: {query: sum(seed[metric][query] for seed in seeds) / len(seeds) for query in seeds[0][metric]}
+            for metric in seeds[0]
+        }
+        for system, seeds in scores.items()
+    }
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """Return the mean of a mapping's values."""
+    return sum(values.values()) / len(values)
+
+
+def interval(seeds: Sequence[Scores], metric: str, params: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the interval of a system's mean: over queries, and over seeds where there are several."""
+    settings = (params["seed"], params["bootstrap_samples"], params["level"])
+    if len(seeds) == 1:
+        return bootstrap_ci(list(seeds[0][metric].values()), *settings)
+    return seed_interval([[scores[metric][q] for q in seeds[0][metric]] for scores in seeds], *settings)

@@ -1,0 +1,259 @@
+"""The chains of UDAPDR's part: a collection, a variant of the recipe and a seed each; and which files they share.
+
+Names: ``amazon`` is the first target with the recipe as configured and the first seed, ``amazon.y1`` a variant,
+``amazon.y1-s14`` its second seed. Two chains that agree up to a stage share its files: the first of them makes them.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from searchtune.config.base import merge
+from searchtune.config.udapdr import STAGES
+from searchtune.synthesis import udapdr_arguments as udapdr
+
+Args = dict[str, Any]
+# what each stage takes besides its parameters (keys of udapdr that name models), and its parameters
+_STEPS: dict[str, tuple[tuple[str, ...], Callable[[Args], Args]]] = {
+    "seed": (("strong_model",), udapdr.seed_args),
+    "prompts": ((), udapdr.prompts_args),
+    "queries": (("cheap_model",), udapdr.scale_up_args),
+    "filtered": (("encoder",), udapdr.filter_args),
+    # its section names the start, too; by prompt only the seed differs
+    "rerankers": ((), lambda config: udapdr.reranker_args(config, 0)),
+    "tuples": ((), udapdr.teachers_args),
+    "students": ((), lambda config: udapdr.student_args(config, "adapted")),
+}
+# where a stage's files lie in the folder of its chain; the index is that of the untrained encoder
+PARTS = {
+    "index": "index",
+    "seed": "seed",
+    "prompts": "prompts.jsonl",
+    "queries": "queries",
+    "filtered": "filtered",
+    "rerankers": "rerankers",
+    "tuples": "tuples.jsonl",
+    "students": "students",
+}
+
+# kinds of variants that vary a count: where it stands in section udapdr
+AXES = {
+    "rerankers": ("prompts", "count"),
+    "queries": ("scale_up", "per_prompt"),
+    "tuples": ("teachers", "n_tuples"),
+    "filter": ("filter", "k"),
+}
+
+
+# a target without human questions is scored on a collection of this name: its own, and this behind it
+HELD = "_held"
+
+
+def unjudged_targets(config: Args) -> list[str]:
+    """Return the targets without human questions: collections of which no test query is taken."""
+    part = config["udapdr"]
+    return [name for name in (part["target"], *part["more_targets"]) if config["collections"][name]["n_test"] == 0]
+
+
+def held_collections(config: Args) -> list[str]:
+    """Return the names of the collections of held-out synthetic queries."""
+    return [name + HELD for name in unjudged_targets(config)]
+
+
+def chosen_variants(config: Args) -> dict[str, Args]:
+    """Return the variants that run, in the order of the configuration."""
+    every, wanted = config["udapdr"]["ablations"], config["udapdr"]["run_ablations"]
+    return {name: row for name, row in every.items() if "all" in wanted or name in wanted}
+
+
+class Chains:
+    """All chains of a configuration. ``names`` in order: bases first, so that they make what is shared."""
+
+    def __init__(self, config: Args) -> None:
+        part = config["udapdr"]
+        self.targets: list[str] = [part["target"], *part["more_targets"]]
+        self.off_domain: str = part["off_domain"]
+        self.variants = chosen_variants(config)
+        self.seeds: list[int] = config["seeds"]
+        self._config = config
+        self._members: dict[str, tuple[str, str | None, int]] = {}
+        for number, seed in enumerate(self.seeds):
+            for collection in (*self.targets, self.off_domain):
+                self._members[_name(collection, None, number, seed)] = (collection, None, seed)
+        for number, seed in enumerate(self.seeds):
+            for variant in self.variants:
+                self._members[_name(self.targets[0], variant, number, seed)] = (self.targets[0], variant, seed)
+        self._owners = self._find_owners()
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all chains."""
+        return list(self._members)
+
+    def of(self, collection: str, variant: str | None = None) -> list[str]:
+        """Return the chains of a collection and variant (none: the recipe as configured), one a seed."""
+        return [name for name, row in self._members.items() if row[:2] == (collection, variant)]
+
+    def collection(self, chain: str) -> str:
+        """Return the collection of a chain."""
+        return self._members[chain][0]
+
+    def config(self, chain: str, stage: str) -> Args:
+        """Return the configuration that a stage of a chain runs with: the variant's keys in place, its seed first.
+
+        Stages before ``udapdr.seeds_from`` keep the first seed, so that all seeds share them.
+        """
+        _, variant, seed = self._members[chain]
+        late = STAGES.index(stage) >= STAGES.index(self._config["udapdr"]["seeds_from"])
+        found = self._config | {"seeds": [seed if late else self.seeds[0]]}
+        if variant:
+            row = self.variants[variant]
+            found["udapdr"] = merge(self._config["udapdr"], row["set"])
+            found["faults"] = [*self._config["faults"], *row["faults"]]
+        return found
+
+    def part(self, chain: str, key: str, stage: str = "students") -> Any:
+        """Return a key of section udapdr as a chain has it."""
+        return self.config(chain, stage)["udapdr"][key]
+
+    def args(self, chain: str, stage: str) -> Args:
+        """Return the parameters of a stage of a chain."""
+        return _STEPS[stage][1](self.config(chain, stage))
+
+    def reranker_args(self, chain: str, prompt: int) -> Args:
+        """Return the parameters of one reranker."""
+        return udapdr.reranker_args(self.config(chain, "rerankers"), prompt)
+
+    def student_args(self, chain: str, variant: str) -> Args:
+        """Return the parameters of a student, ``adapted`` or ``shuffled``."""
+        return udapdr.student_args(self.config(chain, "students"), variant)
+
+    def collection_path(self, name: str) -> str:
+        """Return the folder of a collection, or of a chain's: what the chain learns from."""
+        return f"<results>/collections/{self.collection(name) if name in self._members else name}"
+
+    def scored(self, name: str) -> str:
+        """Return the collection that a target, or a chain's, is scored on: itself, or its held-out synthetic queries
+        where it has no human ones.
+        """
+        target = self.collection(name)
+        return target + HELD if target in unjudged_targets(self._config) else target
+
+    def scored_path(self, name: str) -> str:
+        """Return the folder of :meth:`scored`."""
+        return f"<results>/collections/{self.scored(name)}"
+
+    def model(self, chain: str, key: str) -> str:
+        """Return the folder of the model that a key of section udapdr names (``reranker``: its start)."""
+        value = self.part(chain, key)
+        name, shown = (value["model"], f"{key}.model") if isinstance(value, dict) else (value, key)
+        return udapdr.model_path(self._config, name, shown)
+
+    def student(self, chain: str, system: str) -> str:
+        """Return the folder of the student behind a system of the quality table, of the chain's own seed."""
+        where, variant = udapdr.STUDENTS[system]
+        if where == "off_domain":
+            seed = self._members[chain][2]
+            chain = next(name for name in self.of(self.off_domain) if self._members[name][2] == seed)
+        return self.path(chain, "students", variant)
+
+    def prompts(self, chain: str) -> range:
+        """Return the numbers of a chain's prompts, one reranker each."""
+        return range(self.part(chain, "prompts")["count"])
+
+    def owner(self, chain: str, stage: str) -> str:
+        """Return the chain that makes a stage's files for ``chain``: itself, or the first that would make the same."""
+        return self._owners[chain, stage]
+
+    def path(self, chain: str, stage: str, name: str = "") -> str:
+        """Return a stage's file or folder, or ``name`` within it, wherever it is made."""
+        folder = f"<results>/udapdr/{self.owner(chain, stage)}/{PARTS[stage]}"
+        return f"{folder}/{name}" if name else folder
+
+    def rerankers(self, chain: str) -> list[str]:
+        """Return the folders of a chain's rerankers."""
+        return [self.path(chain, "rerankers", str(number)) for number in self.prompts(chain)]
+
+    def owners(self, stage: str) -> list[str]:
+        """Return the chains that make a stage's files, each once."""
+        return list(dict.fromkeys(self.owner(chain, stage) for chain in self._members))
+
+    def first_rerankers(self) -> list[str]:
+        """Return the rerankers of all collections by the recipe as configured, first seed."""
+        return [path for name in (*self.targets, self.off_domain) for path in self.rerankers(self.of(name)[0])]
+
+    def runs(self) -> list[Args]:
+        """Return every run that is scored: {path, collection, system, seed, variant}.
+
+        ``system`` is empty for a folder of runs, which their file names tell apart; ``seed`` is empty for what was not
+        trained. Of variants the student is scored; where writers or rerankers differ, the rerankers too.
+        """
+        found = []
+        for target in self.targets:
+            scored = self.scored(target)
+            first = {"collection": scored, "seed": None, "variant": ""}
+            for system, path in (
+                ("bm25", f"<results>/runs/{scored}/bm25.run.gz"),
+                ("minilm_dense", f"<results>/runs/{scored}/dense.{self._config['udapdr']['encoder']}.run.gz"),
+                ("", f"<results>/udapdr/{target}/late/zero_shot"),
+            ):
+                found.append(first | {"system": system, "path": path})
+            for chain in self.of(target):
+                found += self._trained_runs(chain, [*udapdr.STUDENTS], True)
+        for variant, row in self.variants.items():
+            for chain in self.of(self.targets[0], variant):
+                found += self._trained_runs(chain, ["student_adapted"], row["kind"] == "models")
+        return found
+
+    def _trained_runs(self, chain: str, students: list[str], reranked: bool) -> list[Args]:
+        _, variant, seed = self._members[chain]
+        row = {"collection": self.scored(chain), "seed": seed, "variant": variant or ""}
+        owner = self.owner(chain, "students")
+        found = [row | {"system": name, "path": f"<results>/udapdr/{owner}/late/{name}"} for name in students]
+        if reranked:
+            path = f"<results>/udapdr/{self.owner(chain, 'rerankers')}/bm25_reranked.run.gz"
+            found.append(row | {"system": "bm25_reranked", "path": path})
+        return found
+
+    def evaluate_args(self) -> Args:
+        """Return what ``udapdr.evaluate`` must know of the chains: its runs in order, and the variants."""
+        return {
+            "runs": [{key: value for key, value in row.items() if key != "path"} for row in self.runs()],
+            "variants": {
+                name: {
+                    "kind": row["kind"],
+                    "label": row["label"] or name.replace("_", " "),
+                    "x": _axis(merge(self._config["udapdr"], row["set"]), row["kind"]),
+                }
+                for name, row in self.variants.items()
+            },
+            "axes": {kind: _axis(self._config["udapdr"], kind) for kind in AXES},
+        }
+
+    def _find_owners(self) -> dict[tuple[str, str], str]:
+        first: dict[str, str] = {}
+        owners = {}
+        for chain in self._members:
+            signature = self.collection(chain)
+            for stage in STAGES:
+                keys, args = _STEPS[stage]
+                config = self.config(chain, stage)
+                given = [[config["udapdr"][key] for key in keys], args(config)]
+                signature = f"{signature}\n{stage} {json.dumps(given, sort_keys=True)}"
+                owners[chain, stage] = first.setdefault(signature, chain)
+            config = self.config(chain, "filtered")
+            given = [self.collection(chain), config["udapdr"]["encoder"], udapdr.zero_shot_args(config)]
+            owners[chain, "index"] = first.setdefault(f"index {json.dumps(given, sort_keys=True)}", chain)
+        return owners
+
+
+def _name(collection: str, variant: str | None, number: int, seed: int) -> str:
+    return collection + (f".{variant}" if variant else "") + (f"-s{seed}" if number else "")
+
+
+def _axis(part: Args, kind: str) -> float | None:
+    """Return the count that a kind of variants varies; None for kinds that vary no count."""
+    if kind not in AXES:
+        return None
+    section, key = AXES[kind]
+    return part[section][key]
