@@ -25,7 +25,7 @@ def own(found: Chains, chain: str) -> list[str]:
         ("vanilla", "seed"),
         ("one_prompt", "prompts"),
         ("fewer_queries", "queries"),
-        ("filter_bm25", "filtered"),
+        ("filter_late", "filtered"),
         ("interaction_head", "rerankers"),
         ("best_reranker", "tuples"),
         ("u5", "tuples"),
@@ -81,8 +81,8 @@ def test_runs_name_what_made_them():
 
 
 def test_the_audit_sees_every_set_of_queries():
-    config = plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["filter_bm25", "direct"]}})
-    assert udapdr_chains(config)["udapdr"]["train"] == ["amazon/filtered", "amazon.filter_bm25/filtered"]
+    config = plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["filter_late", "direct"]}})
+    assert udapdr_chains(config)["udapdr"]["train"] == ["amazon/filtered", "amazon.filter_late/filtered"]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import copy_project, snakemake
+from conftest import ROOT, copy_project, snakemake
 
-from searchtune.files import read_jsonl, read_tsv, sha256_file
+from searchtune.files import read_json, read_jsonl, read_tsv, sha256_file
 
 RUN = ["--cores", "2", "--config", "scale=ci"]
 # what has the same bytes whenever and however often it was interrupted
@@ -112,3 +112,34 @@ def test_every_job_left_its_provenance(finished):
 def test_calls_are_all_kept(finished):
     rows = [row for path in (finished / "results/ci").glob("inters/predictions/*.jsonl") for row in read_jsonl(path)]
     assert rows and all({"id", "prompt_sha256", "model", "revision"} <= set(row) for row in rows)
+
+
+@pytest.mark.slow
+def test_a_folder_of_texts_is_adapted_to_and_tested_with_held_out_queries(finished, tmp_path):
+    """The README's way to a corpus of one's own, here without human questions, with two seeds."""
+    again = copy_project(tmp_path)
+    shutil.copytree(finished / "resources", again / "resources", symlinks=True)
+    articles = read_json(ROOT / "workflow/mini/data/shifted_amazon.json")["data"]
+    texts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
+    notes = again / "corpus/notes.md"
+    notes.parent.mkdir()
+    notes.write_text("\n\n".join(f"# Note {i}\n{text}" for i, text in enumerate(texts)), encoding="utf-8")
+    with open(again / "config/datasets.tsv", "a", encoding="utf-8") as table:
+        row = ["notes", "local", "notes", "", "corpus/notes.md", sha256_file(notes), "", "notes.md", *[""] * 5]
+        table.write("\t".join(row) + "\n")
+    (again / "mine.yaml").write_text(
+        "scale: ci\nseeds: [13, 14]\n"
+        "collections: {notes: {reader: texts, raw: [notes/notes.md], target: true, n_test: 0}}\n"
+        "udapdr: {target: notes, cheap_model: tiny-lm, run_ablations: [direct]}\n",
+        encoding="utf-8",
+    )
+    done = snakemake(again, "udapdr", "--cores", "2", "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout[-4000:]
+    tables = again / "results/ci/udapdr/tables"
+    rows = [row for row in read_tsv(tables / "quality.tsv") if row["metric"] == "nDCG@10"]
+    assert {row["collection"] for row in rows} == {"notes_held"}
+    notes_of = {row["system"]: row["note"] for row in rows}
+    assert notes_of["student_adapted"] == "2 seeds" and notes_of["bm25"] == ""
+    assert {row["seeds"] for row in read_tsv(tables / "ablations.tsv")} == {"2"}
+    # a second seed writes nothing anew
+    assert not (again / "results/ci/udapdr/notes-s14/queries").exists()

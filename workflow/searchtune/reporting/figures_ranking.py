@@ -216,8 +216,9 @@ def ablations(tables: dict[str, Loaded], folder: Path) -> None:
 
 
 def _count(row: Row) -> str:
-    """Return the count behind the chain as configured, where its kind varies one."""
-    return f" ({show_count(float(row['x']))})" if row["x"] and row["variant"] == "" else ""
+    """Return the count behind the chain as configured, where its kind varies one; of tuples it is a limit."""
+    most = "at most " if row["kind"] == "tuples" else ""
+    return f" ({most}{show_count(float(row['x']))})" if row["x"] and row["variant"] == "" else ""
 
 
 Draw = Callable[[dict[str, Loaded], Path], None]
