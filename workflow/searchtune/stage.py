@@ -25,6 +25,7 @@ from typing import Any
 
 from searchtune.errors import ConfigError, IntegrityError, SearchtuneError, nearest
 from searchtune.files import files_of, publish, read_json, remove, sha256_file, sha256_tree, stable_hash, write_json
+from searchtune.lean import hide_unused_packages
 
 PACKAGE = Path(__file__).parent
 PROVENANCE = ".prov.json"
@@ -130,8 +131,9 @@ def code_hash(stage: str) -> str:
         if module not in seen:
             seen.add(module)
             todo.extend(_imports_of(module))
-    # this file and the error texts drive every stage but change none of their results
-    counted = sorted(seen - {PACKAGE / "stage.py", PACKAGE / "errors.py", PACKAGE / "__init__.py"})
+    # these files drive every stage but change none of their results
+    drivers = {PACKAGE / name for name in ("stage.py", "errors.py", "lean.py", "__init__.py")}
+    counted = sorted(seen - drivers)
     return stable_hash([(p.relative_to(PACKAGE).as_posix(), sha256_file(p)) for p in counted])
 
 
@@ -240,6 +242,7 @@ def run_job(spec: dict) -> dict:
     output exists under its final name; the work folder stays, so that a resumed job goes on.
     """
     started = time.time()
+    hide_unused_packages()
     module_name, function_name = _target(spec["stage"])
     inputs = [check_input(name, path) for name, path in _each(spec["inputs"])]
     recipe = {
