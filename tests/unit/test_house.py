@@ -9,7 +9,19 @@ from helpers import ROOT
 PACKAGE = ROOT / "workflow/searchtune"
 # a room may import those before it; single files are named by their stem
 ORDER = (
-    *("errors", "files", "stage", "config", "registry", "collections", "prompts", "llm", "retrieval", "reranking"),
+    *(
+        "errors",
+        "files",
+        "lean",
+        "stage",
+        "config",
+        "registry",
+        "collections",
+        "prompts",
+        "llm",
+        "retrieval",
+        "reranking",
+    ),
     *("synthesis", "evaluation", "tasks", "training", "reporting", "plan", "report_path"),
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

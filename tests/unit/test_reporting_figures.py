@@ -82,7 +82,7 @@ def test_text_is_legible_and_inside_the_page(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "save", check)
     for paper in figures.FIGURES:
         draw(paper, tmp_path / paper)
-    assert len(seen) == 11
+    assert len(seen) == 21
 
 
 def test_a_missing_table_leaves_out_its_figure_and_none_at_all_is_an_error(tmp_path):
@@ -90,7 +90,7 @@ def test_a_missing_table_leaves_out_its_figure_and_none_at_all_is_an_error(tmp_p
     shutil.copytree(RESULTS / "udapdr", source / "udapdr")
     (source / "udapdr/tables/latency.tsv").unlink()
     assert not list(draw("udapdr", tmp_path / "out", source).glob("quality_latency*"))
-    for name in ("quality", "synthesis"):
+    for name in ("quality", "synthesis", "ablations"):
         (source / "udapdr/tables" / f"{name}.tsv").unlink()
     with pytest.raises(DataError, match="no figure of udapdr can be drawn"):
         draw("udapdr", tmp_path / "none", source)

@@ -359,6 +359,25 @@ def test_teacher_noise_is_a_switch(chain, tmp_path):
 
 
 @pytest.mark.slow
+def test_teacher_noise_repeats(chain):
+    config, root = chain["config"] | {"faults": ["U5"]}, chain["root"]
+    folder, found = root / "amazon", []
+    for name in ("noisy_a.jsonl", "noisy_b.jsonl"):
+        stage(
+            "score.teachers",
+            {
+                "collection": chain["target"],
+                "queries": folder / "filtered",
+                "models": [folder / "rerankers" / "0", folder / "rerankers" / "1"],
+            },
+            {"tuples": root / name},
+            udapdr.teachers_args(config),
+        )
+        found.append((root / name).read_bytes())
+    assert found[0] == found[1] != (folder / "tuples.jsonl").read_bytes()
+
+
+@pytest.mark.slow
 def test_models_say_what_they_were_trained_with(chain):
     folder = chain["root"] / "amazon"
     training = read_json(folder / "students" / "shuffled" / "training.json")

@@ -120,7 +120,12 @@ def run(job: Job) -> dict[str, Any]:
 def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
     model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"])
     job.log(f"{len(pairs)} pairs with {path.name}")
-    return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
+    import torch
+
+    # the noise of fault U5 is drawn, so it has a seed
+    with torch.random.fork_rng():
+        torch.manual_seed(job.params["seed"])
+        return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
 
 
 def _tuple_rows(windows: list[tuple[Synthetic, int, list[str]]], scores: list[list[float]], how: str) -> list[dict]:
