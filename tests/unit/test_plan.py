@@ -19,6 +19,29 @@ from searchtune.plan import plan, raw_paths
         ({"udapdr": {"cheap_model": "inters/ful"}}, r"udapdr.cheap_model names .*did you mean 'inters/full'"),
         ({"faults": ["b1"]}, r"config/config.yaml: key 'faults' names 'b1', .*did you mean 'B1'"),
         ({"faults": ["U1"]}, r"names 'U1', which is no fault that is rebuilt here"),
+        (
+            {"udapdr": {"ablations": {"mine": {"kind": "faults", "faults": ["u5"]}}, "run_ablations": ["mine"]}},
+            r"config/config.yaml: key 'udapdr.ablations.mine.faults' names 'u5', .*did you mean 'U5'",
+        ),
+        (
+            {
+                "udapdr": {
+                    "ablations": {"mine": {"kind": "models", "set": {"cheap_model": "inters/ful"}}},
+                    "run_ablations": ["mine"],
+                }
+            },
+            r"config/config.yaml: udapdr.ablations.mine.set.cheap_model names 'inters/ful'.*'inters/full'",
+        ),
+        (
+            {
+                "udapdr": {
+                    "ablations": {"mine": {"kind": "models", "set": {"reranker": {"model": "minilm"}}}},
+                    "run_ablations": ["all"],
+                }
+            },
+            r"udapdr.ablations.mine.set.reranker.model names 'minilm'.*'minilm-l6'",
+        ),
+        ({"udapdr": {"reranker": {"model": "minilm"}}}, r"udapdr.reranker.model names 'minilm'.*'minilm-l6'"),
     ],
 )
 def test_unknown_ids_are_named_with_the_nearest(user, message):
@@ -44,3 +67,16 @@ def test_artefacts_cover_every_raw_path():
     config = plan(ROOT, {"scale": "demo"})
     assert {p.split("/")[0] for p in raw_paths(config)} == set(config["plan"]["artefacts"])
     assert "bigbench-1.0.0" in config["plan"]["artefacts"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teachers": {"select": 1}, "run_ablations": []}, r"config/config.yaml: udapdr.teachers.select chooses rerankers on held-out"),
+        ({"run_ablations": ["best_reranker"]}, r"udapdr.run_ablations has 'best_reranker', which chooses rerankers"),
+    ],
+)
+def test_held_out_synthetic_queries_do_not_both_choose_rerankers_and_test(changes, message):
+    user = {"scale": "ci", "collections": {"amazon": {"n_test": 0}}, "udapdr": changes}
+    with pytest.raises(ConfigError, match=message):
+        plan(ROOT, user)

@@ -97,7 +97,7 @@ def test_the_audit_sees_every_set_of_queries():
 )
 def test_an_unsound_variant_is_refused_by_name(row, said):
     with pytest.raises(ValidationError, match="odd") as caught:
-        Udapdr(ablations={"odd": row})
+        Udapdr(ablations={"odd": row}, run_ablations=["odd"])
     assert said in str(caught.value)
 
 

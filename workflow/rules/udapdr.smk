@@ -6,6 +6,8 @@
 # Cost at demo on two cores: three to four minutes of writing a chain (side by side), four of training, one of
 # scoring; tests and timing two. Training jobs take one thread each, so that they run side by side: writing has
 # priority, so that both chains reach them together, and the clock of latency, which takes all cores, comes last.
+import re
+
 from searchtune.synthesis import udapdr_arguments as udapdr
 from searchtune.synthesis.udapdr_chains import HELD, Chains, unjudged_targets
 

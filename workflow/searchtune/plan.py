@@ -11,7 +11,7 @@ from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
-from searchtune.synthesis.udapdr_chains import unjudged_targets
+from searchtune.synthesis.udapdr_chains import chosen_variants, unjudged_targets
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
 from searchtune.tasks.variants import check_ablations, variants
@@ -55,16 +55,24 @@ def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
     """
     tuned = [f"inters/{name}" for name in variants(config)]
     known = {"collections": list(config["collections"]), "models": [*config["models"], *tuned]}
-    for paper in ("inters", "udapdr", "limrank"):
+    changes = [(("udapdr", "ablations", name, "set"), row["set"]) for name, row in chosen_variants(config).items()]
+    for place, section in [*(((paper,), config[paper]) for paper in ("inters", "udapdr", "limrank")), *changes]:
         for kind, keys in ID_KEYS.items():
-            for key in keys:
-                value = config[paper].get(key)
-                for name in [value] if isinstance(value, str) else value or []:
-                    if name not in known[kind]:
-                        raise ConfigError(
-                            f"{file_of(layers, paper, key)}: {paper}.{key} names {name!r}, which is not in "
-                            f"{kind}{nearest(name, known[kind])}"
-                        )
+            for key, name in _named(section, keys):
+                if name not in known[kind]:
+                    raise ConfigError(
+                        f"{file_of(layers, *place, *key)}: {'.'.join((*place, *key))} names {name!r}, which is not "
+                        f"in {kind}{nearest(name, known[kind])}"
+                    )
+
+
+def _named(section: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield (path, id) for each id below ``keys``, and below ``model`` of a part of the section."""
+    for key, value in section.items():
+        if key in keys:
+            yield from (((key,), name) for name in ([value] if isinstance(value, str) else value or []))
+        elif keys is MODEL_KEYS and isinstance(value, dict) and isinstance(value.get("model"), str):
+            yield (key, "model"), value["model"]
 
 
 def check_pruned(config: dict[str, Any], layers: list[Layer]) -> None:
@@ -105,7 +113,7 @@ def check_healing(config: dict[str, Any]) -> None:
 
 def check_unjudged(config: dict[str, Any], layers: list[Layer]) -> None:
     """Raise ConfigError where several seeds would each hold out other synthetic queries of a target without human ones:
-    what one seed is tested with, another would have trained on.
+    what one seed is tested with, another would have trained on; or where they choose rerankers and test, too.
     """
     part, unjudged = config["udapdr"], unjudged_targets(config)
     if unjudged and len(config["seeds"]) > 1 and STAGES.index(part["seeds_from"]) <= STAGES.index("filtered"):
@@ -113,6 +121,18 @@ def check_unjudged(config: dict[str, Any], layers: list[Layer]) -> None:
         raise ConfigError(
             f"{where}, but {unjudged[0]!r} has no human questions (n_test: 0) and is tested with held-out synthetic "
             "ones, which all seeds must share. Set udapdr.seeds_from to rerankers or later"
+        )
+    choosing = [name for name, row in chosen_variants(config).items() if row["set"].get("teachers", {}).get("select")]
+    if part["target"] in unjudged and choosing:
+        raise ConfigError(
+            f"udapdr.run_ablations has {choosing[0]!r}, which chooses rerankers on held-out synthetic queries, but "
+            f"{part['target']!r} has no human questions (n_test: 0) and is tested with the same ones. Leave it out"
+        )
+    if unjudged and part["teachers"]["select"]:
+        raise ConfigError(
+            f"{file_of(layers, 'udapdr', 'teachers', 'select')}: udapdr.teachers.select chooses rerankers on held-out "
+            f"synthetic queries, but {unjudged[0]!r} has no human questions (n_test: 0) and is tested with the same "
+            "ones. Leave it empty"
         )
 
 
@@ -124,12 +144,16 @@ def known_faults() -> list[str]:
 def check_faults(config: dict[str, Any], layers: list[Layer]) -> None:
     """Raise ConfigError for a fault that no step knows: it would change nothing, in silence."""
     known = known_faults()
-    for name in config["faults"]:
-        if name not in known:
-            raise ConfigError(
-                f"{file_of(layers, 'faults')}: key 'faults' names {name!r}, which is no fault that is rebuilt here"
-                f"{nearest(name.upper(), known)}; known: {', '.join(known)}"
-            )
+    asked: dict[tuple[str, ...], list[str]] = {("faults",): config["faults"]}
+    for variant, row in chosen_variants(config).items():
+        asked["udapdr", "ablations", variant, "faults"] = row["faults"]
+    for place, names in asked.items():
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{file_of(layers, *place)}: key {'.'.join(place)!r} names {name!r}, which is no fault that is "
+                    f"rebuilt here{nearest(name.upper(), known)}; known: {', '.join(known)}"
+                )
 
 
 def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:

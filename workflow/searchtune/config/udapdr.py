@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from searchtune.config.base import Section, merge
 from searchtune.errors import nearest
@@ -294,10 +294,8 @@ class Udapdr(Section):
         for name, row in self.ablations.items():
             if not _NAME.fullmatch(name):
                 raise ValueError(f"ablations.{name}: a name has small letters, digits and _")
-            try:
-                Udapdr(**merge(plain, row.set))
-            except ValueError as error:
-                raise ValueError(f"ablations.{name}.set: {error}") from None
+            if "all" in self.run_ablations or name in self.run_ablations:
+                _check_variant(name, merge(plain, row.set))
         return self
 
     @model_validator(mode="after")
@@ -319,3 +317,13 @@ class Udapdr(Section):
         if len({self.target, *self.more_targets}) <= len(self.more_targets):
             raise ValueError("udapdr.more_targets repeats a target; name each collection once")
         return self
+
+
+def _check_variant(name: str, section: dict[str, Any]) -> None:
+    """Raise ValueError, naming the key, where a variant's section is unsound."""
+    try:
+        Udapdr(**section)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"ablations.{name}.set{'.' + key if key else ''}: {first['msg']}") from None

@@ -175,7 +175,7 @@ def reranker_signs(folders: Sequence[Path]) -> list[dict]:
 
 
 def teacher_sign(scores: PerSystem, seed: int, permutations: int, where: str = "") -> dict:
-    """Return the sign that shuffled teacher scores make the student worse (nDCG@10, human test queries)."""
+    """Return the sign that shuffled teacher scores make the student worse (nDCG@10, test queries)."""
     adapted, shuffled = (scores[name]["nDCG@10"] for name in ("student_adapted", "student_shuffled_teacher"))
     queries = sorted(adapted)
     p = paired_test([adapted[q] for q in queries], [shuffled[q] for q in queries], seed, permutations)

@@ -38,10 +38,11 @@ def ablation_rows(scored: Sequence[tuple[Run, Scores]], collection: str, params:
 def _scores_of(changed: BySeed, base: BySeed, params: Mapping[str, Any]) -> list[dict]:
     """Return a row a system and metric, compared with ``base`` unless it is ``base``."""
     rows = []
+    means = averaged(changed)
     for system, seeds in changed.items():
         for metric in seeds[0]:
             low, high = interval(seeds, metric, params)
-            row = {"system": system, "metric": metric, "value": mean(averaged(changed)[system][metric])}
+            row = {"system": system, "metric": metric, "value": mean(means[system][metric])}
             row |= {"ci_low": low, "ci_high": high, "n": len(seeds[0][metric]), "seeds": len(seeds)}
             rows.append(row if changed is base else row | _difference(seeds, base[system], metric, params))
     return rows

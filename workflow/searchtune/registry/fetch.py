@@ -94,6 +94,7 @@ def _pypi(job: "Job", target: Path) -> dict[str, int]:
     session = _session(settings)
 
     def get(part: dict, name: str) -> Path:
+        """Return one distribution of the package, checked."""
         final = downloads_of(job) / name
         if kept(final, name, part["sha256"], part["bytes"], job.log):
             return final
@@ -120,6 +121,7 @@ def _url(job: "Job", target: Path) -> dict[str, int]:
     session = _session(pip_settings())
 
     def get(part: dict, address: str) -> Path:
+        """Return one file of the publisher, checked."""
         # files of different publishers may share a name
         final = downloads_of(job) / job.params["artefact"] / PurePosixPath(address).name
         if kept(final, final.name, part["sha256"], part["bytes"], job.log):
@@ -141,6 +143,7 @@ def _local(job: "Job", target: Path) -> dict[str, int]:
     """Copy files of this project."""
 
     def get(part: dict, name: str) -> Path:
+        """Return one file of this project."""
         path = Path(job.params.get("root") or ROOT) / name
         if not path.is_file():
             raise FetchError(f"{path} is missing; restore it from the repository")

@@ -40,7 +40,7 @@ _CAPTIONS = {
     ),
     ("udapdr", "ablations"): (
         "What each change of the chain is worth",
-        "Blue: the chain as configured. The same human test queries for all.",
+        "Blue: the chain as configured. The same test queries for all.",
     ),
     ("udapdr", "quality_latency"): (
         "Quality against time",

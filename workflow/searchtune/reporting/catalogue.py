@@ -7,6 +7,7 @@ another header is a DataError that names the file and the column, before anythin
 from dataclasses import dataclass
 
 from searchtune.errors import ConfigError, nearest
+from searchtune.synthesis.udapdr_chains import HELD
 
 PAPERS = {"inters": "INTERS", "udapdr": "UDAPDR", "limrank": "LimRank"}
 # metrics of which less is better; of all others more is better
@@ -215,7 +216,8 @@ _TABLES = (
         "udapdr",
         "quality",
         "Ranking quality",
-        "Every system on the human test queries of each target collection, none of which trained anything.",
+        "Every system on the test queries of each target collection, none of which trained anything: human ones, or "
+        f"held-out synthetic ones (weaker evidence) where its name ends in {HELD}.",
         ("collection", "system", *_SCORE, "p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked"),
         ("note",),
         group=("collection", "metric"),
@@ -225,7 +227,7 @@ _TABLES = (
         "udapdr",
         "ablations",
         "What each change of the chain is worth",
-        "One change a row group, on the same human test queries; all before the change is shared. x: number of "
+        "One change a row group, on the same test queries; all before the change is shared. x: number of "
         "prompts, of queries a prompt, of tuples at most, depth of the filter. p-value: paired test against the "
         "chain as configured.",
         (*("kind", "variant", "label", "x", "collection", "system"), *_SCORE, "seeds", *_AGAINST),

@@ -10,6 +10,7 @@ from searchtune.reporting.figures_ranking import system_name
 from searchtune.reporting.numbers import show, show_count, show_interval
 from searchtune.reporting.plot import OURS, look_of, readable
 from searchtune.reporting.reading import Loaded, Row, needed, number, truth
+from searchtune.synthesis.udapdr_chains import HELD
 
 Tables = dict[str, Loaded]
 
@@ -174,10 +175,17 @@ def udapdr(tables: Tables, judge: Judge) -> list[str]:
         )
         scores = ", ".join(f"{readable(row['system'])} {score(row)}" for row in others.values())
         text.append(
-            f"nDCG@10 on {show_count(needed(student, 'n'))} human queries of {readable(collection)}: student "
+            f"nDCG@10 on {show_count(needed(student, 'n'))} {queries_of(collection)}: student "
             f"{score(student)}, {scores}."
         )
     return [*leads, *text, *_latency_sentence(tables)]
+
+
+def queries_of(collection: str) -> str:
+    """Say what kind of queries a target was scored on."""
+    if collection.endswith(HELD):
+        return f"held-out synthetic queries (weaker evidence than human ones) of {readable(collection)}"
+    return f"human queries of {readable(collection)}"
 
 
 def _latency_sentence(tables: Tables) -> list[str]:

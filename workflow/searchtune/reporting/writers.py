@@ -40,6 +40,7 @@ def to_markdown(sheet: Sheet, note: str) -> str:
     """Return a GitHub-flavoured Markdown table with its title, caption and footnote."""
 
     def cell(item: Cell) -> str:
+        """Return a cell, the best one bold."""
         text = escape_markdown(item.text)
         return f"**{text}**" if item.bold else text
 
@@ -56,6 +57,7 @@ def to_tex(sheet: Sheet, note: str) -> str:
     """Return a LaTeX table environment that needs the package booktabs."""
 
     def cell(item: Cell) -> str:
+        """Return a cell, the best one bold."""
         text = escape_tex(item.text)
         return rf"\textbf{{{text}}}" if item.bold else text
 
@@ -79,6 +81,7 @@ def to_html(sheet: Sheet, note: str) -> str:
     """Return an HTML fragment: a table with a caption; ``data-sort`` holds the unrounded number."""
 
     def cell(item: Cell) -> str:
+        """Return a cell that sorts by its unrounded number."""
         text = escape(item.text)
         attributes = f' data-sort="{escape(item.sort)}"' + (' class="number"' if item.numeric else "")
         return f"<td{attributes}>{f'<strong>{text}</strong>' if item.bold else text}</td>"

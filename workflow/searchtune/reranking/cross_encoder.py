@@ -70,6 +70,7 @@ def interaction_network(encoder: Any) -> Any:
             self.cls = torch.nn.Parameter(torch.zeros(encoder.config.hidden_size))
 
         def forward(self, query: "torch.Tensor", passage: "torch.Tensor", **fields: "torch.Tensor") -> "torch.Tensor":
+            """Return the scores of a batch of pairs."""
             vectors = self.encoder(**fields).last_hidden_state.float()
             with torch.autocast("cpu", enabled=False):
                 matched = interaction_scores(vectors, query, passage, self.term)
@@ -152,6 +153,7 @@ class CrossEncoder:
         width = max(len(row.ids) for row in rows)
 
         def padded(values: list[list[int]], fill: int) -> "torch.Tensor":
+            """Return rows of one width."""
             return torch.tensor([value + [fill] * (width - len(value)) for value in values])
 
         found = {

@@ -294,6 +294,7 @@ def _skipped_ids(tokenizer: Any, settings: Settings) -> dict[str, "torch.Tensor"
     marks = [tokenizer.token_to_id(mark) for mark in string.punctuation] if settings.skip_punctuation else []
 
     def tensor(ids: list[int | None]) -> "torch.Tensor":
+        """Return the ids that the vocabulary has, sorted."""
         return torch.tensor(sorted({i for i in ids if i is not None}), dtype=torch.int64)
 
     return {"query": tensor(special), "passage": tensor(special + marks)}
@@ -346,7 +347,7 @@ def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) ->
             end += 1
         piece = queries[start:end]
         similarity = torch.cat(piece).to(vectors.dtype) @ vectors.T
-        # one call for all passages: torch's segmented maximum is half as fast, a call a passage slow for one query
+        # one call for all passages; for one query, too, faster than torch's segmented maximum or a call a passage
         best = torch.from_numpy(np.maximum.reduceat(similarity.float().numpy(), firsts, axis=1))
         yield torch.stack([part.sum(dim=0) for part in best.split([len(query) for query in piece])])
         start = end
@@ -374,10 +375,10 @@ def run(job: Job) -> dict[str, Any]:
     """Stage ``retrieve.late``: search a collection with one encoder under one or several projections.
 
     Inputs: collection, model, optionally index (of the same encoder, before any projection that
-    params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``),
-    optionally index. Params: systems {name: none|untrained|trained}, depth, splits, batch_size,
-    precision, and the fields of :class:`Settings`. The corpus is encoded once: several systems may
-    share it only if none of them is trained.
+    params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``; may be
+    left out where systems is empty), optionally index. Params: systems {name: none|untrained|trained},
+    depth, splits, batch_size, precision, and the fields of :class:`Settings`. The corpus is encoded once:
+    several systems may share it only if none of them is trained.
     """
     systems: dict[str, Projection] = job.params["systems"]
     base: Projection = "trained" if "trained" in systems.values() else "none"

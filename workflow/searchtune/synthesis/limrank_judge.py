@@ -126,6 +126,7 @@ def judge_report(planted: Sequence[Planted], scores: Sequence[float], calibrate:
     """
 
     def part(name: str) -> tuple[list[float], list[bool]]:
+        """Return scores and labels of one part of the planted pairs."""
         rows = [(s, p.label) for p, s in zip(planted, scores, strict=True) if p.part == name]
         return [s for s, _ in rows], [label for _, label in rows]
 

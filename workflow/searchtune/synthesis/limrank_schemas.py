@@ -105,6 +105,7 @@ def parser(required: dict[str, type]) -> Callable[[str], dict]:
     """Return a parser of one flat JSON object with these keys and types; its ValueErrors say what is wrong."""
 
     def parse(text: str) -> dict:
+        """Return the object that the text holds; ValueError where it breaks the schema."""
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:

@@ -103,6 +103,7 @@ def synthesis_rows(
     """Return the counts of writing, cleaning and deduplication of every prompt."""
 
     def count(rows: Sequence[dict], prompt: int) -> int:
+        """Return how many rows a prompt gave."""
         return sum(row["prompt"] == prompt for row in rows)
 
     answered = [call for call, answer in zip(calls, answers, strict=True) if answer.strip()]

@@ -64,6 +64,7 @@ def best_label(scores: list[dict], faults: frozenset[str] = frozenset()) -> str:
     """
 
     def value(row: dict) -> float:
+        """Return a label's log-probability, a token unless B12 is on."""
         return row["logprob"] if "B12" in faults else row["logprob"] / row["n_tokens"]
 
     return max(scores, key=value)["text"]

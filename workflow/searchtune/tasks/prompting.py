@@ -122,6 +122,7 @@ def demonstrations(pool: Sequence[Row], row: Row, n: int, *key: Any) -> list[Row
     group = row["meta"].get("group")
 
     def usable(other: Row) -> bool:
+        """Say whether an example shares neither article nor group with the one asked."""
         return (
             other["id"] != row["id"]
             and other["article"] != row["article"]

@@ -65,6 +65,7 @@ def token_f1(answer: str, references: Sequence[str], faults: Faults = NONE) -> f
     """Return the best token F1 over the references after SQuAD's normalisation; B1: of characters, not tokens."""
 
     def units(text: str) -> Sequence[str]:
+        """Return what is compared: tokens, or characters under B1."""
         return normalise_answer(text) if "B1" in faults else normalise_answer(text).split()
 
     return max(overlap_f1(units(answer), units(reference)) for reference in references)

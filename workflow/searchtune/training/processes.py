@@ -85,6 +85,7 @@ def check_devices(processes: int) -> None:
 
 def _written(job: Job, processes: int) -> dict[str, Any]:
     def plain(value: Any) -> Any:
+        """Return paths as text."""
         return [str(path) for path in value] if isinstance(value, list) else str(value)
 
     return {
@@ -168,6 +169,7 @@ def _end_with_parent() -> None:
     """End this process when its parent is gone: reading standard input returns then."""
 
     def watch() -> None:
+        """Wait for the end of the pipe from the parent."""
         os.read(0, 1)  # not sys.stdin, whose lock would hold up the interpreter's end
         os._exit(1)
 

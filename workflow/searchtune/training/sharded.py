@@ -181,6 +181,7 @@ def shard(model: Any, loss_at: Callable[..., "torch.Tensor"], settings: Settings
             self.model = model
 
         def forward(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            """Return the loss; FSDP gathers the weights around this call."""
             return loss_at(ids, places)
 
     half = None if settings.dtype == "float32" else dtype_of(settings.dtype)

@@ -20,6 +20,7 @@ def _groups(rows: Sequence[Record]) -> dict[str, str]:
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
+        """Return the sentence that stands for the whole group."""
         while parent.setdefault(key, key) != key:
             key = parent[key]
         return key
