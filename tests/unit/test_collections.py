@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from helpers import ROOT
 
-from searchtune.collections.arguments import bm25_args, collection_args, raw_artefacts
+from searchtune.collections.arguments import bm25_args, collection_args, raw_inputs
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.build import make_collection, seeded_order
 from searchtune.collections.readers import reader_of
@@ -303,6 +303,7 @@ def test_arguments_come_from_the_configuration():
     entry = {
         "reader": "squad",
         "raw": ["mini/a.json", "mini/b.json"],
+        "folder": "",
         "max_passages": None,
         "n_train": 0,
         "n_dev": 3,
@@ -321,7 +322,11 @@ def test_arguments_come_from_the_configuration():
     entry["target"] = True  # never trained on, so its train articles are tested on
     assert collection_args(config, "c")["shares"] == {"train": 0.0, "dev": 0.1, "test": 0.9}
     assert (found["id"], found["seed"], found["split_seed"], found["n_test"]) == ("c", 5, 5, 4)
-    assert raw_artefacts(config, "c") == ["mini"]
+    assert raw_inputs(config, "c") == ["<resources>/raw/mini"]
+    assert found["raw"] == ["mini/a.json", "mini/b.json"]
+    entry |= {"raw": [], "folder": "/home/me/notes"}
+    assert raw_inputs(config, "c") == ["/home/me/notes"]
+    assert collection_args(config, "c")["raw"] == ["notes"], "raw files are named relative to the folder that holds them"
     assert bm25_args(config, "c")["splits"] == ["dev", "test"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT, snakemake
 
-SCALES = ["ci", "demo", "laptop", "workstation", "paper"]
+SCALES = ["ci", "demo", "adapt", "laptop", "workstation", "paper"]
 DOORS = [[], ["--snakefile", "workflow/Snakefile"]]
 
 

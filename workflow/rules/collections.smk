@@ -1,14 +1,12 @@
 # One BEIR-layout collection per id of the configuration: distinct passages, sampled queries, splits by
 # source article. Input: the fetched artefacts that hold its raw files. Output: a folder with corpus,
 # queries, qrels, excluded documents and a manifest. Cost: seconds, under 1 GiB.
-from searchtune.collections.arguments import collection_args, raw_artefacts
+from searchtune.collections.arguments import collection_args, raw_inputs
 
 
 rule collection:
     input:
-        raw=lambda w: expand(
-            "<resources>/raw/{artefact}", artefact=raw_artefacts(config, w.collection)
-        ),
+        raw=lambda w: raw_inputs(config, w.collection),
     output:
         collection=directory("<results>/collections/{collection}"),
     log:

@@ -32,6 +32,9 @@ rule inters_examples:
         runs=expand(
             "<results>/runs/{name}/bm25.run.gz", name=inters.ranked_collections(config)
         ),
+        avoided=expand(
+            "<results>/collections/{name}", name=inters.avoided_collections(config)
+        ),
     output:
         examples=directory("<results>/inters/examples"),
     log:

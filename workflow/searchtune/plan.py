@@ -70,7 +70,9 @@ def _named(section: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tup
     """Yield (path, id) for each id below ``keys``, and below ``model`` of a part of the section."""
     for key, value in section.items():
         if key in keys:
-            yield from (((key,), name) for name in ([value] if isinstance(value, str) else value or []))
+            names = [value] if isinstance(value, str) else value or []
+            # no off-domain student is asked for by an empty name; any other must be there
+            yield from (((key,), name) for name in names if name or key != "off_domain")
         elif keys is MODEL_KEYS and isinstance(value, dict) and isinstance(value.get("model"), str):
             yield (key, "model"), value["model"]
 

@@ -64,6 +64,7 @@ STAGES = {
     "limrank.pack": "synthesis.limrank_pack:run",
     "limrank.evaluate": "evaluation.limrank:run",
     "audit.leakage": "evaluation.leakage:run",
+    "adapt.export": "release.export:run",
     "report.tables": "reporting.tables:run",
     "report.figures": "reporting.figures:run",
     "report.html": "reporting.html:run",

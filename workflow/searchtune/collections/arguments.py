@@ -1,5 +1,6 @@
 """Arguments of the collection and retrieval steps, out of the validated configuration; imported by the rules."""
 
+from pathlib import Path
 from typing import Any
 
 
@@ -9,9 +10,10 @@ def collection_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
     # a target is never trained on: what would be its train articles are test articles
     train = 0.0 if entry["target"] else splits["train"]
     shares = {"train": train, "dev": splits["dev"], "test": round(1 - train - splits["dev"], 12)}
-    names = ("reader", "raw", "max_passages", "n_train", "n_dev", "n_test", "licence", "canary")
+    names = ("reader", "max_passages", "n_train", "n_dev", "n_test", "licence", "canary")
     return {
         "id": collection,
+        "raw": [Path(entry["folder"]).name] if entry["folder"] else entry["raw"],
         **{name: entry[name] for name in names},
         "seed": splits["seed"],
         "split_seed": splits["seed"],
@@ -19,9 +21,14 @@ def collection_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
     }
 
 
-def raw_artefacts(config: dict[str, Any], collection: str) -> list[str]:
-    """Return the fetched artefacts (first folders below resources/raw) that hold a collection's raw files."""
-    return sorted({name.split("/", 1)[0] for name in config["collections"][collection]["raw"]})
+def raw_inputs(config: dict[str, Any], collection: str) -> list[str]:
+    """Return what a collection is read from: the user's own path, or the fetched artefacts (first folders below
+    resources/raw) that hold its raw files.
+    """
+    entry = config["collections"][collection]
+    if entry["folder"]:
+        return [entry["folder"]]
+    return sorted({f"<resources>/raw/{name.split('/', 1)[0]}" for name in entry["raw"]})
 
 
 def used_splits(config: dict[str, Any], collection: str) -> list[str]:

@@ -22,7 +22,7 @@ FILE_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
         name: (name,) for name in ("hotpotqa", "msmarco", "triviaqa", "triviaqa_closed", "boolq", "webglm_qa")
     },
     "conversational_qa": {name: (name,) for name in ("coqa", "quac")},
-    "query_generation": {name: (name,) for name in TREC},
+    "query_generation": {name: (name,) for name in (*TREC, "gar_nq")},
 }
 # query understanding: data sets as their publishers give them, one source each but for CAsT
 _QUERY_SOURCES: dict[str, tuple[str, ...]] = {
@@ -52,6 +52,8 @@ GENERAL = (
     "ni_039",  # a word that two sentences share
     "ni_059",  # a background text to a story
 )
+# pairs of open questions that a target collection may ask, too: what it asks is left out of them
+OPEN_QUESTIONS = ("query_generation/gar_nq",)
 # no search task: never tested, in no mixture but the control's own, counted with no task
 CONTROL_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {"general_instructions": {name: (name,) for name in GENERAL}}
 # tasks whose data set is a collection of the workflow, by its id

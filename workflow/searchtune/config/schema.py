@@ -10,7 +10,7 @@ from searchtune.config.limrank import Limrank
 from searchtune.config.models import ModelConfig
 from searchtune.config.udapdr import Udapdr
 
-Scale = Literal["ci", "demo", "laptop", "workstation", "paper"]
+Scale = Literal["ci", "demo", "adapt", "laptop", "workstation", "paper"]
 Paper = Literal["inters", "udapdr", "limrank"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,7 +35,12 @@ class CollectionConfig(Section):
     """One collection: where its raw files lie and how much of it this scale uses."""
 
     reader: str = Field(description="name of the reader that understands the publisher's format")
-    raw: list[str] = Field(min_length=1, description="raw files, relative to resources/raw")
+    raw: list[str] = Field([], description="raw files, relative to resources/raw")
+    folder: str = Field(
+        "",
+        description="in place of raw: a file or folder of yours, anywhere on this machine, read as it is; a relative "
+        "path begins at the project",
+    )
     licence: str = Field("", description="licence as the publisher states it")
     canary: list[str] = Field([], description="canary marks that the data carries")
     target: bool = Field(False, description="true: never trained on (rules of evidence, 1)")
@@ -48,6 +53,12 @@ class CollectionConfig(Section):
         description="test queries sampled (count); 0 for a target without human questions: it is scored on held-out "
         "synthetic ones",
     )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "CollectionConfig":
+        if bool(self.raw) == bool(self.folder):
+            raise ValueError("give either raw (files that the registry fetches) or folder (a path of yours)")
+        return self
 
     @model_validator(mode="after")
     def _texts_have_no_questions(self) -> "CollectionConfig":

@@ -255,7 +255,10 @@ class Udapdr(Section):
 
     target: str = Field("amazon", description="collection that the student is adapted to and scored on")
     more_targets: list[str] = Field([], description="further collections, each with a student of its own")
-    off_domain: str = Field("new_wiki", description="collection of the off-domain student: same recipe, other corpus")
+    off_domain: str = Field(
+        "new_wiki",
+        description="collection of the off-domain student: same recipe, other corpus (empty: no such student)",
+    )
     strong_model: str = Field("inters/full", description="writer of stage 1: id of a model, or inters/<variant>")
     cheap_model: str = Field("inters/full", description="writer of stage 3: id of a model, or inters/<variant>")
     max_model_len: int = Field(2048, ge=64, description="longest prompt with its answer (tokens)")

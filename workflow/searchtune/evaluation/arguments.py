@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from searchtune.config.models import pruned_of_paper
+from searchtune.config.models import MODEL_KEYS, pruned_of_paper
 from searchtune.synthesis.udapdr_chains import Chains
 
 INSTRUCTIONS = "limrank/instructions"
@@ -34,12 +34,20 @@ def training_sets(config: dict[str, Any]) -> list[str]:
         "udapdr": [f"udapdr/{chain}/filtered" for chain in Chains(config).owners("filtered")],
         "limrank": ["limrank/packed/reasoning.train.jsonl"],
     }
-    return [path for paper in known if paper in config["papers"] for path in known[paper]]
+    found = [path for paper in known if paper in config["papers"] for path in known[paper]]
+    return found if "inters" in config["papers"] or not borrows_writer(config) else [INTERS_TRAIN[0], *found]
+
+
+def borrows_writer(config: dict[str, Any]) -> bool:
+    """Say whether a chosen paper's chain has a model that INTERS' part tunes; its training data are then audited."""
+    named = [config[paper].get(key) for paper in config["papers"] if paper != "inters" for key in MODEL_KEYS]
+    return any(isinstance(name, str) and name.startswith("inters/") for name in named)
 
 
 def healing_sets(config: dict[str, Any]) -> list[str]:
     """Return what healed the pruned models of the chosen papers (folders below the resources)."""
-    return sorted({path for paper in config["papers"] for path in healed_on(config, paper)})
+    papers = [*config["papers"], *(["inters"] if borrows_writer(config) else [])]
+    return sorted({path for paper in papers for path in healed_on(config, paper)})
 
 
 def healed_on(config: dict[str, Any], paper: str) -> list[str]:
@@ -78,11 +86,13 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
         },
     }
+    chosen = {paper: chains[paper] for paper in chains if paper in config["papers"]}
+    if "inters" not in chosen and borrows_writer(config):
+        chosen = {"inters": {"inters": chains["inters"]["inters"]}, **chosen}
     return {
         name: chain | {"train": chain["train"] + [_short(path) for path in healed_on(config, paper)]}
-        for paper in chains
-        if paper in config["papers"]
-        for name, chain in chains[paper].items()
+        for paper, parts in chosen.items()
+        for name, chain in parts.items()
     }
 
 
@@ -95,11 +105,12 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         foreign = [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
         scored, where = [f"collections/{chains.scored(target)}"], f", {target}" if number else ""
         found[f"udapdr{where}"] = {"train": [f"{c}/filtered" for c in mine], "eval": scored, "kinds": ["query"]}
-        found[f"udapdr, off-domain{where}"] = {
-            "train": [f"{chain}/filtered" for chain in foreign],
-            "eval": scored,
-            "kinds": both,
-        }
+        if foreign:
+            found[f"udapdr, off-domain{where}"] = {
+                "train": [f"{chain}/filtered" for chain in foreign],
+                "eval": scored,
+                "kinds": both,
+            }
     return found
 
 

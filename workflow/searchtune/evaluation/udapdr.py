@@ -265,9 +265,9 @@ def run(job: Job) -> dict[str, Any]:
     parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
-    label, x}, axes (x of the chain as configured, by kind), splits, seed, permutations, bootstrap_samples, level,
-    faults, seen. ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
-    systems.
+    label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), splits, seed,
+    permutations, bootstrap_samples, level, faults, seen. ``seen`` says what the encoder's checkpoint was trained on
+    before us; it is printed beside zero-shot systems.
     """
     params = job.params
     collections = collections_of(job)
@@ -277,7 +277,7 @@ def run(job: Job) -> dict[str, Any]:
             add_released(collection, [pair for pair in scored if pair[0].collection == name])
     targets, faults = {}, []
     for name, collection in collections.items():
-        targets[name], files = by_seed(scored, name, "", SYSTEMS)
+        targets[name], files = by_seed(scored, name, "", [s for s in SYSTEMS if s not in params["without"]])
         faults += fault_rows(collection, name, files, {s: seeds[0] for s, seeds in targets[name].items()})
     quality = [row for name in targets for row in quality_rows(name, targets[name], params["seen"], params)]
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
@@ -297,7 +297,7 @@ def run(job: Job) -> dict[str, Any]:
     latency = read_tsv(job.inputs["latency"])
     write_tsv(folder / "latency.tsv", list(latency[0]), latency)
     return {
-        "systems": len(SYSTEMS),
+        "systems": len(SYSTEMS) - len(params["without"]),
         "runs": len(scored),
         "signs": len(signs),
         "signs_passed": sum(row["passed"] for row in signs),

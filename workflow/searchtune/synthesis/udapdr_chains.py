@@ -73,17 +73,23 @@ class Chains:
         part = config["udapdr"]
         self.targets: list[str] = [part["target"], *part["more_targets"]]
         self.off_domain: str = part["off_domain"]
+        self._sources = [*self.targets, *([self.off_domain] if self.off_domain else [])]
         self.variants = chosen_variants(config)
         self.seeds: list[int] = config["seeds"]
         self._config = config
         self._members: dict[str, tuple[str, str | None, int]] = {}
         for number, seed in enumerate(self.seeds):
-            for collection in (*self.targets, self.off_domain):
+            for collection in self._sources:
                 self._members[_name(collection, None, number, seed)] = (collection, None, seed)
         for number, seed in enumerate(self.seeds):
             for variant in self.variants:
                 self._members[_name(self.targets[0], variant, number, seed)] = (self.targets[0], variant, seed)
         self._owners = self._find_owners()
+
+    @property
+    def students(self) -> list[str]:
+        """Return the systems of the quality table that are students; without an off-domain collection one fewer."""
+        return [name for name, (where, _) in udapdr.STUDENTS.items() if self.off_domain or where == "target"]
 
     @property
     def names(self) -> list[str]:
@@ -180,7 +186,7 @@ class Chains:
 
     def first_rerankers(self) -> list[str]:
         """Return the rerankers of all collections by the recipe as configured, first seed."""
-        return [path for name in (*self.targets, self.off_domain) for path in self.rerankers(self.of(name)[0])]
+        return [path for name in self._sources for path in self.rerankers(self.of(name)[0])]
 
     def runs(self) -> list[Args]:
         """Return every run that is scored: {path, collection, system, seed, variant}.
@@ -199,7 +205,7 @@ class Chains:
             ):
                 found.append(first | {"system": system, "path": path})
             for chain in self.of(target):
-                found += self._trained_runs(chain, [*udapdr.STUDENTS], True)
+                found += self._trained_runs(chain, self.students, True)
         for variant, row in self.variants.items():
             for chain in self.of(self.targets[0], variant):
                 found += self._trained_runs(chain, ["student_adapted"], row["kind"] == "models")
@@ -218,6 +224,7 @@ class Chains:
     def evaluate_args(self) -> Args:
         """Return what ``udapdr.evaluate`` must know of the chains: its runs in order, and the variants."""
         return {
+            "without": sorted(set(udapdr.STUDENTS) - set(self.students)),
             "runs": [{key: value for key, value in row.items() if key != "path"} for row in self.runs()],
             "variants": {
                 name: {

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, is_control, sources_of, split_pair
+from searchtune.config.inters_pairs import (
+    OPEN_QUESTIONS,
+    RANKING_TASKS,
+    collection_of,
+    is_control,
+    sources_of,
+    split_pair,
+)
 from searchtune.config.models import seen_of
 from searchtune.errors import ConfigError
 from searchtune.registry.table import ROOT, UNPINNED, load_registry
@@ -53,6 +60,16 @@ def raw_artefacts(config: dict[str, Any]) -> list[str]:
 def used_collections(config: dict[str, Any]) -> list[str]:
     """Return the collections that the used pairs read."""
     return sorted({name for pair in used_pairs(config) if (name := collection_of(pair))})
+
+
+def avoided_collections(config: dict[str, Any]) -> list[str]:
+    """Return the targets whose questions the pairs of open questions must not hold (rules of evidence, 17)."""
+    if not set(used_pairs(config)).intersection(OPEN_QUESTIONS):
+        return []
+    targets = {config["udapdr"]["target"], *config["udapdr"]["more_targets"]}
+    if "limrank" in config["papers"]:
+        targets |= set(config["limrank"]["collections"])
+    return sorted(name for name in targets if config["collections"][name]["n_test"])
 
 
 def ranked_collections(config: dict[str, Any]) -> list[str]:

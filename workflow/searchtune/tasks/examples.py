@@ -9,8 +9,9 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.build import raw_paths, seeded_order
 from searchtune.collections.splits import SPLITS, split_of
 from searchtune.collections.trec import Ranking, read_run
-from searchtune.config.inters_pairs import RANKING_TASKS, collection_of, sources_of, split_pair
+from searchtune.config.inters_pairs import OPEN_QUESTIONS, RANKING_TASKS, collection_of, sources_of, split_pair
 from searchtune.errors import DataError
+from searchtune.evaluation.leakage import words_of
 from searchtune.files import write_jsonl, write_tsv
 from searchtune.stage import Job
 from searchtune.tasks.example import Example, n_words, unique
@@ -160,6 +161,11 @@ class Sources:
         self._collections = {path.name: path for path in _paths(job.inputs.get("collections", []))}
         self._runs = {path.parent.name: path for path in _paths(job.inputs.get("runs", []))}
         self._loaded: dict[str, Collection] = {}
+        self._asked = {
+            " ".join(words_of(query.text))
+            for path in _paths(job.inputs.get("avoided", []))
+            for query in Collection.load(path).queries.values()
+        }
 
     def collection(self, name: str) -> Collection:
         """Return a collection; DataError if the job was not given it."""
@@ -188,6 +194,8 @@ class Sources:
             found = COLLECTION_NORMALISERS[task](self.collection(name), dataset, settings["max_words"])
         else:
             found = examples_from_files(pair, self._files, settings["max_words"])
+        if pair in OPEN_QUESTIONS:
+            found = (example for example in found if " ".join(words_of(example.target)) not in self._asked)
         available = by_split(unique(found, pair), params["split_seed"], params["shares"], params["published_splits"])
         return available, take(available, sizes, seed, pair, settings["upto"])
 
@@ -205,7 +213,8 @@ def sizes_of(settings: dict[str, Any], canary: list[str], canary_data: str) -> d
 def run(job: Job) -> dict[str, Any]:
     """Write train.jsonl, dev.jsonl, test.jsonl and statistics.tsv to output ``examples`` (a folder).
 
-    Inputs: raw (fetched artefacts), collections, runs (BM25). Params: sources {name: raw, canary},
+    Inputs: raw (fetched artefacts), collections, runs (BM25), avoided (collections whose queries no open question
+    may be). Params: sources {name: raw, canary},
     pairs {task/dataset: n_train, n_dev, n_test, max_words, depth}, seed, split_seed, shares, published_splits,
     canary_data.
     """

@@ -17,6 +17,7 @@ from searchtune.tasks.normalise import (
     coqa,
     disfl_qa,
     fever,
+    gar,
     gecor,
     hotpotqa,
     mantis,
@@ -72,7 +73,10 @@ FILE_NORMALISERS: dict[str, dict[str, FromFiles]] = {
         "webglm_qa": webglm_qa.reading_comprehension,
     },
     "conversational_qa": {"coqa": coqa.conversational_qa, "quac": quac.conversational_qa},
-    "query_generation": dict.fromkeys(TREC, trec_topics.query_generation),
+    "query_generation": {
+        **dict.fromkeys(TREC, trec_topics.query_generation),
+        "gar_nq": gar.query_generation,
+    },
 }
 # query understanding
 FILE_NORMALISERS["query_expansion"] |= {

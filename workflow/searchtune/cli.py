@@ -1,0 +1,35 @@
+"""The command line: ``searchtune adapt`` and ``searchtune search``.
+
+Exit codes: 0 done, 2 an error that the user can mend (its text says how), else Snakemake's own.
+"""
+
+import argparse
+import sys
+
+from searchtune.commands import adapt, search
+from searchtune.errors import SearchtuneError
+
+COMMANDS = {"adapt": adapt, "search": search}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    whole = argparse.ArgumentParser(prog="searchtune", description="Adapt retrievers to texts of yours, and search.")
+    parts = whole.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(parts.add_parser(name, help=command.SUMMARY, description=command.SUMMARY))
+    return whole
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except SearchtuneError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""``searchtune adapt DIR``: from a folder of texts to a retriever adapted to it, its report and its index."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from searchtune.commands.folder import Folder, inspect, name_of, settings_of
+from searchtune.config.base import merge
+from searchtune.config.load import read_yaml
+from searchtune.errors import ConfigError, DataError
+from searchtune.files import read_tsv, write_text
+from searchtune.plan import plan
+from searchtune.registry.table import ROOT
+from searchtune.release.card import comparison
+
+RESULTS = Path("results") / "adapt"
+SUMMARY = "adapt a retriever to a folder of texts, without queries"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("folder", type=Path, help="BEIR-style folder, or file or folder of .txt, .md and .jsonl files")
+    parser.add_argument("--name", help="id of the collection (default: the folder's name)")
+    parser.add_argument("--licence", default="", help="licence of the texts, for the card")
+    parser.add_argument("--cores", default="all", help="cores to use (default: all)")
+    parser.add_argument("--configfile", type=Path, help="further settings of yours, for example another writer")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan and its cost, and stop")
+
+
+def settings_file(arguments: argparse.Namespace, folder: Folder) -> tuple[str, Path]:
+    """Write the configuration of the run below results/adapt; return the collection's id and the file.
+
+    ConfigError where the id is taken by a collection of the workflow's own, or the whole is unsound.
+    """
+    name = arguments.name or name_of(arguments.folder)
+    if name in read_yaml(ROOT / "config/collections.yaml", "config/collections.yaml")["collections"]:
+        raise ConfigError(f"{name!r} is a collection of the workflow's own; give yours another name with --name")
+    settings = settings_of(folder, name, arguments.licence)
+    if arguments.configfile:
+        settings = merge(settings, read_yaml(arguments.configfile, str(arguments.configfile)))
+    plan(ROOT, merge(read_yaml(ROOT / "config/config.yaml", "config/config.yaml"), settings))
+    path = ROOT / RESULTS / "configs" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    return name, path
+
+
+def describe(folder: Folder, name: str, path: Path) -> str:
+    """Return the plan in words: what was found, what will be made of it."""
+    part = yaml.safe_load(path.read_text(encoding="utf-8"))["udapdr"]
+    written = part["scale_up"]["per_prompt"] * part.get("prompts", {}).get("count", 2)
+    tests = (
+        f"{folder.queries} human test queries" if folder.queries else "no human queries: held-out synthetic ones test"
+    )
+    return "\n".join(
+        [
+            f"{folder.path}: {folder.passages:,} passages, {folder.words:,} words, {folder.files:,} files "
+            f"(read as {folder.reader}); {tests}",
+            f"plan: {written:,} synthetic queries, rerankers, one student of {folder.passages:,} indexed passages",
+            f"settings: {path.relative_to(ROOT)}; result: {RESULTS / 'adapted' / name}",
+        ]
+    )
+
+
+def snakemake(arguments: argparse.Namespace, settings: Path) -> int:
+    """Run the workflow's target ``adapt`` with the settings, or show its jobs; return Snakemake's exit code."""
+    command = [sys.executable, "-m", "snakemake", "adapt", "--cores", arguments.cores, "--configfile", str(settings)]
+    if arguments.dry_run:
+        command += ["--dry-run", "--quiet", "rules"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def result(name: str) -> str:
+    """Return what came out: the comparison with BM25, where the folder and the report lie, how to search."""
+    folder = ROOT / RESULTS / "adapted" / name
+    rows = read_tsv(folder / "quality.tsv")
+    if not rows:
+        raise DataError(f"{folder}/quality.tsv is empty; delete the folder and run again")
+    shown = folder.relative_to(ROOT)
+    kind = "held-out synthetic queries (weaker evidence)" if rows[0]["collection"] != name else "human queries"
+    return "\n".join(
+        [
+            f"{comparison(rows)} {rows[0]['n']} {kind}.",
+            f"model and card: {shown}/model; report: {RESULTS}/report.html",
+            f'search: searchtune search {shown} "a query"',
+        ]
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    folder = inspect(arguments.folder)
+    name, settings = settings_file(arguments, folder)
+    print(describe(folder, name, settings), flush=True)
+    code = snakemake(arguments, settings)
+    if code == 0 and not arguments.dry_run:
+        print(result(name))
+    return code
