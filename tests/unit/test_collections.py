@@ -326,7 +326,9 @@ def test_arguments_come_from_the_configuration():
     assert found["raw"] == ["mini/a.json", "mini/b.json"]
     entry |= {"raw": [], "folder": "/home/me/notes"}
     assert raw_inputs(config, "c") == ["/home/me/notes"]
-    assert collection_args(config, "c")["raw"] == ["notes"], "raw files are named relative to the folder that holds them"
+    assert collection_args(config, "c")["raw"] == ["notes"], (
+        "raw files are named relative to the folder that holds them"
+    )
     assert bm25_args(config, "c")["splits"] == ["dev", "test"]
 
 

@@ -217,3 +217,24 @@ def test_duplicate_ids_and_empty_fields_are_refused(tmp_path):
     (found,) = trec_topics.query_expansion([write(tmp_path / "a", TOPICS)], "gov2", 10)
     with pytest.raises(DataError, match="here: duplicate example id 'query_expansion/gov2/701'"):
         list(unique([found, found], "here"))
+
+
+def test_a_generated_sentence_becomes_a_writer_s_example_only_if_it_holds_the_question(tmp_path):
+    from searchtune.tasks.normalise import gar
+
+    questions = ["who built the old mill", "where is the bridge", "when did the boat sink", "why is the sky blue"]
+    sentences = [
+        "The old mill was built by Ada Byron in the year 1840 .",  # built, old, mill: all three
+        "It lies far to the north of the small town of Ingen .",  # no bridge
+        "The boat sank .",  # too short
+        "The sky is blue because  ⁇  light is scattered most by the air .",  # a character that the generator lost
+    ]
+    lines = [f"{i}\t{q} {s}" for i, (q, s) in enumerate(zip(questions, sentences, strict=True))]
+    (tmp_path / "q.txt").write_text("".join(f"{q}\t['x']\n" for q in questions), encoding="utf-8")
+    (tmp_path / "s.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = list(gar.query_generation([tmp_path / "q.txt", tmp_path / "s.tsv"], "gar_nq", 40))
+    assert [(e.id, e.fields["passage"], e.target) for e in found] == [
+        ("query_generation/gar_nq/0", "The old mill was built by Ada Byron in the year 1840.", "who built the old mill")
+    ]
+    with pytest.raises(DataError, match="expected two files, questions and sentences, not 1"):
+        list(gar.query_generation([tmp_path / "q.txt"], "gar_nq", 40))
