@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
-from searchtune.config.models import MODEL_KEYS, PRUNED, pruned_models
+from searchtune.config.models import MODEL_KEYS, PRUNED, pruned_models, seq2seq_faults
 from searchtune.config.udapdr import STAGES
 from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
@@ -55,8 +55,7 @@ def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
     """
     tuned = [f"inters/{name}" for name in variants(config)]
     known = {"collections": list(config["collections"]), "models": [*config["models"], *tuned]}
-    changes = [(("udapdr", "ablations", name, "set"), row["set"]) for name, row in chosen_variants(config).items()]
-    for place, section in [*(((paper,), config[paper]) for paper in ("inters", "udapdr", "limrank")), *changes]:
+    for place, section in _sections(config):
         for kind, keys in ID_KEYS.items():
             for key, name in _named(section, keys):
                 if name not in known[kind]:
@@ -64,6 +63,19 @@ def check_ids(config: dict[str, Any], layers: list[Layer]) -> None:
                         f"{file_of(layers, *place, *key)}: {'.'.join((*place, *key))} names {name!r}, which is not "
                         f"in {kind}{nearest(name, known[kind])}"
                     )
+
+
+def _sections(config: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield (place, section) of the papers, and of the variants of UDAPDR that run: what each of them changes."""
+    yield from (((paper,), config[paper]) for paper in ("inters", "udapdr", "limrank"))
+    yield from ((("udapdr", "ablations", name, "set"), row["set"]) for name, row in chosen_variants(config).items())
+
+
+def check_seq2seq(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError where an encoder-decoder is asked for something that it can't do here."""
+    for place, section in _sections(config):
+        for path, fault in seq2seq_faults(config, place, section):
+            raise ConfigError(f"{file_of(layers, *path)}: {'.'.join(path)} {fault}")
 
 
 def _named(section: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -197,6 +209,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     config = load_config(root, given).model_dump(mode="json")
     layers = layers_of(root, given, USER_FILE)
     check_ids(config, layers)
+    check_seq2seq(config, layers)
     check_pruned(config, layers)
     check_faults(config, layers)
     check_leakage(config)

@@ -1,5 +1,6 @@
 """Configuration of the models: how each comes to lie in resources/models/<id>, and what it is called in results."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -8,8 +9,21 @@ from searchtune.config.base import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PRUNED = "pruned"
+SEQ2SEQ = "seq2seq"
 # keys of the papers' sections that name the models which they start from
 MODEL_KEYS = ("base", "bases", "encoder", "writer", "judge", "strong_model", "cheap_model")
+# what an encoder-decoder can't do: place of a model in the papers' sections -> why not
+_NO_SEQ2SEQ: dict[tuple[str, ...], str] = {
+    ("inters", "base"): "tuning reads prompt and answer as one sequence, as decoders do",
+    ("inters", "bases"): "tuning reads prompt and answer as one sequence, as decoders do",
+    ("limrank", "base"): "tuning reads prompt and answer as one sequence, as decoders do",
+    ("limrank", "writer"): "it must answer in JSON, and T5's vocabulary has no braces",
+    ("limrank", "judge"): "its verdict goes on in a text that the prompt has begun, as decoders do",
+    ("udapdr", "encoder"): "late interaction starts from a text encoder",
+    ("udapdr", "reranker", "model"): "rerankers start from a text encoder",
+}
+# those that may be one, where it writes
+_WRITERS = (("udapdr", "strong_model"), ("udapdr", "cheap_model"))
 
 
 class Heal(Section):
@@ -49,8 +63,12 @@ class ModelConfig(Section):
         description="how the folder is made; pruned = some layers of another model of this list, then healed"
     )
     raw: str = Field("", description="file or folder that it is made from, relative to resources/raw")
-    kind: Literal["causal", "encoder"] = Field(description="decoder language model, or text encoder")
-    form: Literal["chatml", "plain"] = Field("plain", description="prompt form that the model was tuned on")
+    kind: Literal["causal", "seq2seq", "encoder"] = Field(
+        description="decoder language model, encoder-decoder language model (T5), or text encoder"
+    )
+    form: Literal["chatml", "plain"] = Field(
+        "plain", description="prompt form that the model was tuned on; plain for encoder-decoders"
+    )
     endpoint: dict[str, str] = Field(
         {}, description="for source endpoint: base_url, model, key_env (name of the variable that holds the key), api"
     )
@@ -70,6 +88,17 @@ class ModelConfig(Section):
     trust_remote_code: Literal[False] = Field(False, description="code that comes with a model is never run")
 
     @model_validator(mode="after")
+    def _seq2seq_is_a_folder_of_plain_prompts(self) -> "ModelConfig":
+        if self.kind == SEQ2SEQ and self.form != "plain":
+            raise ValueError(f"a model of kind {SEQ2SEQ!r} has no chat marks, so its form is plain, not {self.form!r}")
+        if self.kind == SEQ2SEQ and self.source not in ("folder", "hub", "built"):
+            raise ValueError(
+                f"a model of kind {SEQ2SEQ!r} comes from a folder, the hub or is built; source {self.source!r} gives "
+                "decoders only"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pruned_of_something(self) -> "ModelConfig":
         given = [name for name in ("of", "layers", "heal") if getattr(self, name)]
         if self.source != PRUNED and given:
@@ -80,6 +109,28 @@ class ModelConfig(Section):
         if self.source == PRUNED and (self.raw or self.kind != "causal"):
             raise ValueError(f"a model of source {PRUNED!r} is causal and has no 'raw'; its text is under heal.raw")
         return self
+
+
+def seq2seq_faults(config: dict[str, Any], place: tuple[str, ...], section: dict[str, Any]) -> Iterator[tuple]:
+    """Yield (path of the key, fault) for what ``section`` asks of encoder-decoders and they can't do.
+
+    ``section`` is a paper's section, or a part of one; ``place`` says where it stands, its first name being the paper.
+    """
+    for where, reason in (*_NO_SEQ2SEQ.items(), *((where, "") for where in _WRITERS)):
+        value: Any = section if where[0] == place[0] else {}
+        for key in where[1:]:
+            value = value.get(key, {}) if isinstance(value, dict) else {}
+        for name in [value] if isinstance(value, str) else value or []:
+            if config["models"].get(name, {}).get("kind") != SEQ2SEQ:
+                continue
+            if reason:
+                yield (*place, *where[1:]), f"names {name!r}, an encoder-decoder (kind {SEQ2SEQ}): {reason}"
+            elif config["hardware"]["dtype"] == "float16":
+                yield (
+                    (*place, *where[1:]),
+                    f"names {name!r}, an encoder-decoder (kind {SEQ2SEQ}), and hardware.dtype is float16, in which it "
+                    "overflows: set hardware.dtype to auto, bfloat16 or float32",
+                )
 
 
 def pruned_models(config: dict[str, Any]) -> list[str]:

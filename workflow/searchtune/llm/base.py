@@ -98,6 +98,11 @@ def check_model_dir(folder: Path, endpoint: bool = False) -> Path:
     return folder
 
 
+def is_seq2seq(folder: Path) -> bool:
+    """Say whether a model folder holds an encoder-decoder, by its config.json."""
+    return bool(read_json(folder / "config.json").get("is_encoder_decoder"))
+
+
 def revision_of(folder: Path, adapter: Path | None = None) -> str:
     """Return hex digits that identify the content of a model folder (and adapter), from its provenance if any."""
     digests = []

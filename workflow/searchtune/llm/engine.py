@@ -2,9 +2,11 @@
 
 Prompts are the whole text that the model reads (see searchtune.prompts.chat). The back ends ``vllm`` and
 ``transformers`` read a model folder and give the same answers at temperature 0; ``openai`` asks an endpoint
-described by the folder's ``endpoint.json``.
+described by the folder's ``endpoint.json``. Encoder-decoders (T5) run in ``transformers`` only: vLLM has no class
+for them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from searchtune.llm.base import (
     Scored,
     check_fit,
     check_model_dir,
+    is_seq2seq,
     per_prompt,
     revision_of,
 )
@@ -28,6 +31,7 @@ __all__ = [
     "Scored",
     "check_fit",
     "check_model_dir",
+    "is_seq2seq",
     "open_engine",
     "per_prompt",
     "revision_of",
@@ -45,12 +49,14 @@ def open_engine(
     threads: int = 2,
     seed: int = 0,
     adapter: Path | str | None = None,
+    log: Callable[[str], None] = print,
     **options: Any,
 ) -> Engine:
     """Load a model folder (with a LoRA ``adapter`` folder on top) into a back end.
 
-    ``options`` go to the back end: vllm: max_num_seqs, kv_cache_gib, tensor_parallel; transformers: batch_size,
-    batch_tokens; openai: workers. Raises ConfigError for an unknown back end, ModelError for an unusable folder.
+    An encoder-decoder goes to transformers whichever of the two is asked for, and ``log`` is told. ``options`` go to
+    the back end: vllm: max_num_seqs, kv_cache_gib, tensor_parallel; transformers: batch_size, batch_tokens; openai:
+    workers. Raises ConfigError for an unknown back end, ModelError for an unusable folder.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown LLM back end {backend!r}{nearest(backend, BACKENDS)}")
@@ -62,6 +68,12 @@ def open_engine(
         "seed": seed,
         "adapter": Path(adapter) if adapter else None,
     } | options
+    if backend != "openai" and is_seq2seq(folder):
+        if backend != "transformers":
+            log(f"{folder.name} is an encoder-decoder, which {backend} can't run: the back end is transformers")
+        from searchtune.llm.seq2seq_engine import Seq2SeqEngine
+
+        return Seq2SeqEngine(folder, **common)
     if backend == "vllm":
         from searchtune.llm.vllm_engine import VllmEngine
 

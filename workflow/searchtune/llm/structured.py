@@ -51,7 +51,11 @@ class Grammars:
 
 
 def mask_logits(logits: "torch.Tensor", matchers: Sequence[Any | None]) -> None:
-    """Set the logits of forbidden tokens to minus infinity, in place; ``logits`` is (rows, vocabulary)."""
+    """Set the logits of forbidden tokens to minus infinity, in place; ``logits`` is (rows, vocabulary).
+
+    ModelError where every token is forbidden: the vocabulary lacks a character that the answer needs (T5's has no
+    braces, so no JSON).
+    """
     import xgrammar
 
     bound = [(row, matcher) for row, matcher in enumerate(matchers) if matcher is not None]
@@ -60,4 +64,9 @@ def mask_logits(logits: "torch.Tensor", matchers: Sequence[Any | None]) -> None:
     mask = xgrammar.allocate_token_bitmask(len(matchers), logits.shape[-1])
     for row, matcher in bound:
         matcher.fill_next_token_bitmask(mask, row)
+        if not mask[row].any():
+            raise ModelError(
+                "the answer's JSON schema or choice list needs a character that the model's vocabulary lacks; ask "
+                "another model, or for plain text"
+            )
     xgrammar.apply_token_bitmask_inplace(logits, mask.to(logits.device), indices=[row for row, _ in bound])

@@ -18,20 +18,28 @@ class Tokens:
     """A model's tokenizer with its beginning-of-sequence and stop tokens.
 
     Text is encoded without added special tokens (marks written in the text, such as <|im_start|>, count as the
-    tokens they name); if the tokenizer opens every sequence with a token, a prompt opens with it too.
+    tokens they name); if the tokenizer opens every sequence with a token, a prompt opens with it too. Whether it also
+    closes with one is up to the model (``closed``): an encoder reads whole texts, a decoder goes on where one ends.
     """
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(self, model_dir: Path, closed: bool = False) -> None:
         self.tokenizer = load_tokenizer(model_dir)
-        self.opening = opening_tokens(self.tokenizer)
+        self.opening, closing = added_tokens(self.tokenizer)
+        if closed and not closing:
+            raise ModelError(
+                f"{model_dir}: tokenizer.json ends no text with a token, as an encoder expects; fetch again"
+            )
+        self.closing = closing if closed else []
         self.stop_ids = stop_tokens(Path(model_dir), self.tokenizer)
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of prompts."""
+        """Return the token ids of prompts; none at all for a prompt that would be nothing but a closing token."""
         batch = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         n = len(self.opening)
         rows = [list(encoding.ids) for encoding in batch]
-        return [ids if ids[:n] == self.opening else self.opening + ids for ids in rows]
+        opened = [ids if ids[:n] == self.opening else self.opening + ids for ids in rows]
+        end = self.closing
+        return [ids + end if end and ids and ids[-len(end) :] != end else ids for ids in opened]
 
     def continuation(self, text: str) -> list[int]:
         """Return the token ids of a text that follows a prompt; ModelError if there are none."""
@@ -54,14 +62,17 @@ class Tokens:
         return (text[: min(cuts)], True) if cuts else (text, False)
 
 
-def opening_tokens(tokenizer: "Tokenizer") -> list[int]:
-    """Return the tokens that the tokenizer puts before every text of its own accord (Llama 3: <|begin_of_text|>)."""
+def added_tokens(tokenizer: "Tokenizer") -> tuple[list[int], list[int]]:
+    """Return the tokens that the tokenizer puts before and after every text of its own accord.
+
+    Llama 3 opens with <|begin_of_text|>, T5 closes with </s>.
+    """
     with_marks = tokenizer.encode("a", add_special_tokens=True).ids
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     for start in range(len(with_marks) - len(plain) + 1):
         if with_marks[start : start + len(plain)] == plain:
-            return list(with_marks[:start])
-    return []
+            return list(with_marks[:start]), list(with_marks[start + len(plain) :])
+    return [], []
 
 
 def stop_tokens(model_dir: Path, tokenizer: "Tokenizer") -> list[int]:

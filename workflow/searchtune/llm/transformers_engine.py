@@ -23,7 +23,7 @@ MIN_SHARED = 32
 
 
 @dataclass
-class _Row:
+class Row:
     """One answer in the making; ``index`` is its place in the caller's list."""
 
     index: int
@@ -36,13 +36,18 @@ class _Row:
 
 
 @dataclass
-class _Batch:
+class Batch:
     """State after reading a batch's prompts: last hidden states (rows, width), cache, mask (rows, cached tokens)."""
 
     hidden: "torch.Tensor"
     cache: Any
     mask: "torch.Tensor"
     lengths: "torch.Tensor"
+
+    def keep(self, rows: "torch.Tensor") -> None:
+        """Keep these rows (numbers; one may come up more than once) of all that later steps read."""
+        self.cache.batch_select_indices(rows)
+        self.mask, self.lengths = self.mask[rows], self.lengths[rows]
 
 
 class TransformersEngine:
@@ -62,26 +67,35 @@ class TransformersEngine:
     ) -> None:
         """Load the folder. A batch holds at most ``batch_size`` prompts and ``batch_tokens`` tokens with padding."""
         import torch
-        from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         torch.set_num_threads(threads)
         self.device = device()
-        model: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype_of(dtype), trust_remote_code=False)
-        if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        self._model = model.to(self.device).eval()
+        self._model = self._load(Path(model_dir), dtype, adapter).to(self.device).eval()
         self._body = self._model.base_model
         self._head = self._model.get_output_embeddings().weight.detach().float()
         self.model, self.revision = Path(model_dir).name, revision_of(Path(model_dir), adapter)
         self.max_model_len = max_model_len
-        self.tokens = Tokens(Path(model_dir))
+        self.tokens = self._tokens(Path(model_dir))
         self._folder, self._seed = Path(model_dir), seed
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
         self._grammars: Grammars | None = None
+
+    def _load(self, folder: Path, dtype: str, adapter: Path | None) -> Any:
+        """Return the network of a folder, with an adapter merged into it if one is given."""
+        from transformers import AutoModelForCausalLM
+
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), trust_remote_code=False)
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return model
+
+    def _tokens(self, folder: Path) -> Tokens:
+        """Return the folder's tokenizer as this kind of model reads prompts."""
+        return Tokens(folder)
 
     def count(self, prompts: list[str]) -> list[int]:
         """Return the number of tokens of each prompt."""
@@ -95,7 +109,7 @@ class TransformersEngine:
         ids = self.tokens.prompts(prompts)
         check_generation(ids, samplings, self.max_model_len)
         rows = [
-            _Row(i, row, s, self._noise(s, p), self._matcher(s))
+            Row(i, row, s, self._noise(s, p), self._matcher(s))
             for i, (row, s, p) in enumerate(zip(ids, samplings, prompts, strict=True))
         ]
         with torch.inference_mode():
@@ -110,7 +124,7 @@ class TransformersEngine:
         ids = self.tokens.prompts(prompts)
         texts = [[self.tokens.continuation(text) for text in row] for row in continuations]
         check_scoring(ids, texts, self.max_model_len)
-        rows = [_Row(i, row, Sampling()) for i, row in enumerate(ids)]
+        rows = [Row(i, row, Sampling()) for i, row in enumerate(ids)]
         results: list[list[Scored]] = [[] for _ in rows]
         with torch.inference_mode():
             for batch in self._batches(rows, lambda row: len(row.ids) + max(map(len, texts[row.index]))):
@@ -136,9 +150,9 @@ class TransformersEngine:
             self._grammars = Grammars(tokenizer, self._head.shape[0], self.tokens.stop_ids)
         return self._grammars.matcher(sampling)
 
-    def _batches(self, rows: list[_Row], size: Callable[[_Row], int]) -> Iterator[list[_Row]]:
+    def _batches(self, rows: list[Row], size: Callable[[Row], int]) -> Iterator[list[Row]]:
         """Yield rows in batches, longest first, so that a batch that needs too much memory shows at once."""
-        batch: list[_Row] = []
+        batch: list[Row] = []
         for row in sorted(rows, key=lambda row: (-len(row.ids), row.index)):
             longest = max([size(r) for r in [*batch, row]])
             if batch and (len(batch) == self._batch_size or longest * (len(batch) + 1) > self._batch_tokens):
@@ -153,7 +167,7 @@ class TransformersEngine:
 
         return torch.nn.functional.linear(hidden.float(), self._head)
 
-    def _read(self, ids: list[list[int]]) -> _Batch:
+    def _read(self, ids: list[list[int]]) -> Batch:
         """Read a batch of prompts: the beginning that they share once, the rest padded on the left after it."""
         import torch
         from transformers import DynamicCache
@@ -173,9 +187,9 @@ class TransformersEngine:
         hidden = self._body(
             input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         ).last_hidden_state[:, -1]
-        return _Batch(hidden, cache, mask, mask.sum(-1))
+        return Batch(hidden, cache, mask, mask.sum(-1))
 
-    def _step(self, state: _Batch, tokens: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    def _step(self, state: Batch, tokens: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
         """Read ``tokens`` (rows, n), of which ``mask`` counts, after what the cache holds; return hidden states."""
         import torch
 
@@ -191,7 +205,7 @@ class TransformersEngine:
         state.lengths = state.lengths + mask.sum(-1)
         return hidden
 
-    def _decode(self, rows: list[_Row]) -> None:
+    def _decode(self, rows: list[Row]) -> None:
         import torch
 
         state = self._read([row.ids for row in rows])
@@ -205,21 +219,20 @@ class TransformersEngine:
             if not going:
                 return
             if len(going) < len(live):
-                keep = torch.tensor(going, device=self.device)
-                state.cache.batch_select_indices(keep)
-                state.mask, state.lengths = state.mask[keep], state.lengths[keep]
+                state.keep(torch.tensor(going, device=self.device))
                 live = [live[i] for i in going]
             last = torch.tensor([[row.answer[-1]] for row in live], device=self.device)
             state.hidden = self._step(state, last, torch.ones_like(last))[:, -1]
 
-    def _draw(self, logits: "torch.Tensor", rows: list[_Row]) -> list[int]:
+    def _draw(self, logits: "torch.Tensor", rows: list[Row]) -> list[int]:
         greedy = logits.argmax(-1).tolist()
+        drawn = logits.cpu() if any(row.noise is not None for row in rows) else logits  # one copy for all rows
         return [
-            token if row.noise is None else sample(logits[i], row.sampling, row.noise)
+            token if row.noise is None else sample(drawn[i], row.sampling, row.noise)
             for i, (row, token) in enumerate(zip(rows, greedy, strict=True))
         ]
 
-    def _accept(self, row: _Row, token: int) -> None:
+    def _accept(self, row: Row, token: int) -> None:
         """Add a token to an answer and decide whether it ends there."""
         row.answer.append(token)
         if row.matcher is not None:
@@ -230,11 +243,11 @@ class TransformersEngine:
         elif len(row.answer) == row.sampling.max_tokens:
             row.reason = "length"
 
-    def _completion(self, row: _Row) -> Completion:
+    def _completion(self, row: Row) -> Completion:
         text, _ = self.tokens.decode(row.answer, row.sampling.stop)
         return Completion(text, row.reason, len(row.ids), len(row.answer))
 
-    def _score_batch(self, rows: list[_Row], texts: list[list[list[int]]]) -> list[list[Scored]]:
+    def _score_batch(self, rows: list[Row], texts: list[list[list[int]]]) -> list[list[Scored]]:
         """Score the continuations of a batch: first tokens from the prompts' pass, the others in a second pass."""
         import torch
 
@@ -245,9 +258,7 @@ class TransformersEngine:
         if longer:
             rest = [texts[i][j] for i, j in longer]
             width = max(map(len, rest)) - 1
-            keep = torch.tensor([i for i, _ in longer], device=self.device)
-            state.cache.batch_select_indices(keep)
-            state.mask, state.lengths = state.mask[keep], state.lengths[keep]
+            state.keep(torch.tensor([i for i, _ in longer], device=self.device))
             tokens = torch.tensor([t[:-1] + [0] * (width + 1 - len(t)) for t in rest], device=self.device)
             mask = torch.tensor([[1] * (len(t) - 1) + [0] * (width + 1 - len(t)) for t in rest], device=self.device)
             hidden = self._step(state, tokens, mask)

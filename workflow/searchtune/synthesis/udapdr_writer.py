@@ -52,6 +52,7 @@ def open_writer(job: Job) -> Engine:
         dtype=job.params["dtype"],
         max_model_len=job.params["max_model_len"],
         threads=job.threads,
+        log=job.log,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from searchtune.errors import ConfigError, ModelError, nearest
 from searchtune.files import read_json, write_json
+from searchtune.llm.base import is_seq2seq
 from searchtune.llm.hardware import dtype_of
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ KEPT = (
 def run(job: "Job") -> dict:
     """Stage entry: inputs {raw: fetched artefact}; outputs {model}; params: an entry of config/models.yaml and its id.
 
-    Of the entry: source, kind (causal or encoder), raw (path relative to resources/raw, its first part being the
-    artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint saw before us).
-    Raises ModelError for pickled weights, NaN or missing files; ConfigError for an unknown source.
+    Of the entry: source, kind (causal, seq2seq or encoder), raw (path relative to resources/raw, its first part being
+    the artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint saw before us).
+    Raises ModelError for pickled weights, NaN or missing files, or weights of another kind; ConfigError for an unknown
+    source.
     """
     source = job.params["source"]
     if source not in SOURCES:
@@ -102,9 +104,20 @@ def _from_folder(job: "Job", target: Path) -> dict:
     missing += [] if list(source.glob("*.safetensors")) else ["*.safetensors"]
     if missing:
         raise ModelError(f"{source} lacks {', '.join(missing)}; fetch the whole model")
+    check_kind(job.params["id"], job.params.get("kind", ""), source)
     copied = copy_model_files(source, target)
     _make_pooling_folders(target)
     return {"bytes": copied, "parameters": count_parameters(target)}
+
+
+def check_kind(model: str, kind: str, folder: Path) -> None:
+    """Raise ModelError where a model is said to be an encoder-decoder and its folder holds none, or the reverse."""
+    if (kind == "seq2seq") != is_seq2seq(folder):
+        raise ModelError(
+            f"models.{model}.kind is {kind!r}, but config.json in {folder} "
+            f"{'says' if is_seq2seq(folder) else 'does not say'} is_encoder_decoder: "
+            f"set kind to {'seq2seq' if is_seq2seq(folder) else 'causal or encoder'}"
+        )
 
 
 def _make_pooling_folders(target: Path) -> None:
@@ -194,10 +207,10 @@ def _endpoint(job: "Job", target: Path) -> dict:
 
 
 def _built(job: "Job", target: Path) -> dict:
-    from searchtune.training.tiny import build_encoder, build_lm, read_texts
+    from searchtune.training.tiny import build_encoder, build_lm, build_seq2seq, read_texts
 
     texts = read_texts([raw_path(job)])
-    build = build_encoder if job.params.get("kind") == "encoder" else build_lm
+    build = {"encoder": build_encoder, "seq2seq": build_seq2seq}.get(job.params.get("kind", ""), build_lm)
     build(texts, target, seed=job.params.get("seed", 0), **(job.params.get("builder") or {}))
     return {"parameters": count_parameters(target), "texts": len(texts)}
 

@@ -6,12 +6,16 @@ They answer nonsense, but every path that a real model takes is taken: tokenizer
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from searchtune.errors import DataError
-from searchtune.files import read_text, write_json
+from searchtune.files import read_json, read_text, write_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 BERT_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+T5_MARKS = ("<pad>", "</s>", "<unk>")
 CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -55,6 +59,23 @@ def _strings(value: Any) -> list[str]:
     return [text for item in values for text in _strings(item)]
 
 
+def byte_tokenizer(texts: list[str], vocabulary: int, marks: tuple[str, ...]) -> "Tokenizer":
+    """Return a byte-level BPE of ``vocabulary`` tokens trained on ``texts``; its first ids are the ``marks``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary, special_tokens=list(marks), initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    return tokenizer
+
+
 def build_lm(
     texts: list[str],
     target: Path,
@@ -72,21 +93,10 @@ def build_lm(
     is 32 wide, the least that vLLM's CPU attention takes.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocabulary, special_tokens=list(CHATML), initial_alphabet=alphabet, show_progress=False
-        ),
-    )
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=byte_tokenizer(texts, vocabulary, CHATML),
         bos_token=CHATML[1],
         eos_token=CHATML[2],
         pad_token=CHATML[2],
@@ -112,6 +122,65 @@ def build_lm(
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(**marks)
     model.save_pretrained(target, safe_serialization=True)
+    fast.save_pretrained(target)
+
+
+def build_seq2seq(
+    texts: list[str],
+    target: Path,
+    seed: int = 0,
+    *,
+    vocabulary: int = 1024,
+    hidden: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    max_length: int = 512,
+) -> None:
+    """Write a T5 of ``layers`` layers on either side with a byte-level BPE; the same input gives the same bytes.
+
+    Its shape follows Flan-T5: gated feed-forward layers, an output layer apart from the embedding, answers that start
+    with the padding token, texts that end with </s>. The tokenizer differs: Flan-T5's makes line breaks blanks.
+    """
+    import torch
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    tokenizer = byte_tokenizer(texts, vocabulary, T5_MARKS)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=T5_MARKS[0],
+        eos_token=T5_MARKS[1],
+        unk_token=T5_MARKS[2],
+        model_max_length=max_length,
+    )
+    torch.manual_seed(seed)
+    marks: dict[str, Any] = {
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+        "tie_word_embeddings": False,
+    }
+    config = T5Config(
+        vocab_size=-(-len(fast) // 64) * 64,
+        d_model=hidden,
+        d_kv=hidden // heads,
+        d_ff=2 * hidden,
+        num_layers=layers,
+        num_heads=heads,
+        feed_forward_proj="gated-gelu",
+        **marks,
+    )
+    model = T5ForConditionalGeneration(config)
+    # the library ties what the configuration keeps apart until weights that differ are there
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(config.vocab_size, hidden) * 0.2)
+    model.save_pretrained(target, safe_serialization=True)
+    # it also writes down that they were tied; the published folders say that they are not, and no more
+    settings = read_json(target / "config.json") | {"tie_word_embeddings": False}
+    del settings["scale_decoder_outputs"]
+    write_json(target / "config.json", settings)
     fast.save_pretrained(target)
 
 
