@@ -112,7 +112,7 @@ def test_the_settings_are_a_sound_configuration_without_canaried_data(tmp_path, 
     from searchtune.registry.table import ROOT
 
     monkeypatch.setattr(adapt, "RESULTS", tmp_path)
-    name, path = adapt.settings_file(arguments(tmp_path), folder.inspect(notes(tmp_path / "my notes", 150)))
+    name, path, _ = adapt.settings_file(arguments(tmp_path), folder.inspect(notes(tmp_path / "my notes", 150)))
     config = plan(ROOT, yaml.safe_load(path.read_text()))
     assert config["udapdr"]["target"] == name and config["udapdr"]["off_domain"] == ""
     assert config["canary_data"] == "evaluate_only"
@@ -263,3 +263,36 @@ def test_the_model_s_folder_names_no_path_of_this_machine(exported):
         if file.suffix in (".md", ".json"):
             assert str(exported.parent) not in file.read_text(), file
     assert "provenance" in {file.stem for file in (exported / "model").iterdir()}
+
+
+def test_cost_is_work_times_the_rates_of_a_run(tmp_path):
+    from searchtune.commands import costs
+
+    record = {
+        "recipe": {"stage": "retrieve.late", "key": "k"},
+        "execution": {"wall_s": 10.0, "threads": 2, "ended": "now"},
+        "counts": {"vectors": 4000},
+    }
+    for name in ("index", "runs"):  # two outputs of one job
+        write_json(tmp_path / f"{name}.prov.json", record)
+    write_json(tmp_path / "other.prov.json", record | {"execution": record["execution"] | {"ended": "later"}})
+    table = costs.rates_of(tmp_path)
+    # two jobs: 2 x 4,000 vectors in 2 x 10 s x 2 threads
+    assert table == [{"stage": "retrieve.late", "unit": "vectors", "done": 8000, "core_seconds": 40.0}]
+    write_tsv(tmp_path / "rates.tsv", costs.COLUMNS, table)
+    # 48,000 vectors at 5 ms each on two cores: two minutes
+    assert costs.minutes({"retrieve.late": 48_000}, 2, tmp_path / "rates.tsv") == pytest.approx(2.0)
+
+
+def test_the_work_of_an_adaptation_is_counted():
+    from searchtune.commands.costs import work_of
+    from searchtune.plan import plan
+    from searchtune.registry.table import ROOT
+
+    part = plan(ROOT, {"scale": "adapt", "papers": ["udapdr"]})["udapdr"]
+    work = work_of(part, 0, 1000, 50_000, 30)
+    assert work["udapdr.scale_up"] == 2 * 960 and work["udapdr.seed"] == 16 * 6 and work["train.sft"] == 0
+    assert work["retrieve.late"] == pytest.approx(3 * 70_000)
+    assert work["rerank.cross_encoder"] == 2 * 30 * 20
+    # passages longer than the encoder reads: 1,000 x 180 tokens, three times
+    assert work_of(part, 0, 1000, 900_000, 30)["retrieve.late"] == 3 * 180_000

@@ -1,12 +1,15 @@
 """``searchtune adapt DIR``: from a folder of texts to a retriever adapted to it, its report and its index."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from searchtune.commands.costs import minutes, work_of
 from searchtune.commands.folder import Folder, inspect, name_of, settings_of
 from searchtune.config.base import merge
 from searchtune.config.load import read_yaml
@@ -30,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan and its cost, and stop")
 
 
-def settings_file(arguments: argparse.Namespace, folder: Folder) -> tuple[str, Path]:
-    """Write the configuration of the run below results/adapt; return the collection's id and the file.
+def settings_file(arguments: argparse.Namespace, folder: Folder) -> tuple[str, Path, dict[str, Any]]:
+    """Write the configuration of the run below results/adapt; return the collection's id, the file and the whole of it.
 
     ConfigError where the id is taken by a collection of the workflow's own, or the whole is unsound.
     """
@@ -41,17 +44,19 @@ def settings_file(arguments: argparse.Namespace, folder: Folder) -> tuple[str, P
     settings = settings_of(folder, name, arguments.licence)
     if arguments.configfile:
         settings = merge(settings, read_yaml(arguments.configfile, str(arguments.configfile)))
-    plan(ROOT, merge(read_yaml(ROOT / "config/config.yaml", "config/config.yaml"), settings))
+    whole = plan(ROOT, merge(read_yaml(ROOT / "config/config.yaml", "config/config.yaml"), settings))
     path = ROOT / RESULTS / "configs" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    return name, path
+    return name, path, whole
 
 
-def describe(folder: Folder, name: str, path: Path) -> str:
-    """Return the plan in words: what was found, what will be made of it."""
-    part = yaml.safe_load(path.read_text(encoding="utf-8"))["udapdr"]
-    written = part["scale_up"]["per_prompt"] * part.get("prompts", {}).get("count", 2)
+def describe(folder: Folder, name: str, path: Path, config: dict[str, Any], cores: int) -> str:
+    """Return the plan in words: what was found, what will be made of it, and what that costs."""
+    part, there = config["udapdr"], (ROOT / RESULTS / "inters/models/full").is_dir()
+    tokens = 0 if there else config["inters"]["mixture"]["total_tokens"]
+    work = work_of(part, tokens, folder.passages, folder.words, folder.queries)
+    writer = "" if there else f"a writer tuned on {tokens:,} tokens, "
     tests = (
         f"{folder.queries} human test queries" if folder.queries else "no human queries: held-out synthetic ones test"
     )
@@ -59,7 +64,10 @@ def describe(folder: Folder, name: str, path: Path) -> str:
         [
             f"{folder.path}: {folder.passages:,} passages, {folder.words:,} words, {folder.files:,} files "
             f"(read as {folder.reader}); {tests}",
-            f"plan: {written:,} synthetic queries, rerankers, one student of {folder.passages:,} indexed passages",
+            f"plan: {writer}{work['udapdr.scale_up']:,} synthetic queries, {part['prompts']['count']} rerankers, one "
+            f"student and its control, {folder.passages:,} passages indexed thrice",
+            f"cost: about {minutes(work, cores):.0f} minutes on {cores} quiet cores like those of benchmarks/README.md "
+            "(by config/rates.tsv; start-up and downloads apart)",
             f"settings: {path.relative_to(ROOT)}; result: {RESULTS / 'adapted' / name}",
         ]
     )
@@ -93,8 +101,9 @@ def result(name: str) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     folder = inspect(arguments.folder)
-    name, settings = settings_file(arguments, folder)
-    print(describe(folder, name, settings), flush=True)
+    name, settings, config = settings_file(arguments, folder)
+    cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
+    print(describe(folder, name, settings, config, cores), flush=True)
     code = snakemake(arguments, settings)
     if code == 0 and not arguments.dry_run:
         print(result(name))
