@@ -91,7 +91,7 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     chains, both = Chains(config), ["query", "passage"]
     found = {}
     for number, target in enumerate(chains.targets):
-        mine = [chain for chain in chains.owners("filtered") if chains.collection(chain) == target]
+        mine = [chain for chain in chains.owners("filtered") if chains.corpus(chain) == chains.corpus(target)]
         foreign = [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
         scored, where = [f"collections/{chains.scored(target)}"], f", {target}" if number else ""
         found[f"udapdr{where}"] = {"train": [f"{c}/filtered" for c in mine], "eval": scored, "kinds": ["query"]}
