@@ -137,14 +137,16 @@ class Comparisons:
 
 
 def head_of(claim: Claim, published: Published, datasets: Sequence[str] = ()) -> Row:
-    """Return what a row says of the paper: its values on ``datasets`` where it has them, else the mean of its table."""
-    metric = claim["metric"]
+    """Return what a row says of the paper: its values on ``datasets`` where it has them, else the mean over all those
+    of its table that the claim is about.
+    """
+    metric, pattern = claim["metric"], claim["scope"].partition(" ")[2] or "*"
     row: Row = {"item": claim["item"], "claim": claim["claim"], "trust": claim["trust"], "metric": METRICS[metric]}
     notes = [claim["note"]]
     for column in ("published_before", "published_after"):
         named = published.values(claim[column], metric)
         chosen = [name for name in datasets if name in named]
-        row[column] = published.mean(claim[column], metric, chosen)
+        row[column] = published.mean(claim[column], metric, chosen or [n for n in named if fnmatchcase(n, pattern)])
         notes += [named[name]["note"] for name in chosen[:1]]
     return row | {"note": "; ".join(dict.fromkeys(note for note in notes if note))}
 
