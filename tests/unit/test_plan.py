@@ -72,7 +72,10 @@ def test_artefacts_cover_every_raw_path():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teachers": {"select": 1}, "run_ablations": []}, r"config/config.yaml: udapdr.teachers.select chooses rerankers on held-out"),
+        (
+            {"teachers": {"select": 1}, "run_ablations": []},
+            r"config/config.yaml: udapdr.teachers.select chooses rerankers on held-out",
+        ),
         ({"run_ablations": ["best_reranker"]}, r"udapdr.run_ablations has 'best_reranker', which chooses rerankers"),
     ],
 )
@@ -89,7 +92,10 @@ FORUM, SEARCH = "lotte_writing_test_forum", "lotte_writing_test_search"
     ("changes", "message"),
     [
         ({"same_corpus_as": "lotte_writing_test_form"}, r"not in collections.*did you mean 'lotte_writing_test_forum'"),
-        ({"same_corpus_as": "amazon"}, r"collections.lotte_writing_test_search.same_corpus_as names 'amazon', whose re"),
+        (
+            {"same_corpus_as": "amazon"},
+            r"collections.lotte_writing_test_search.same_corpus_as names 'amazon', whose re",
+        ),
         ({"same_corpus_as": "lotte_writing_dev_forum"}, r"whose reader or first raw file is another"),
         ({"same_corpus_as": "lotte_writing_dev_search"}, r"name the collection that has the whole corpus"),
         ({"max_passages": 100}, r"max_passages cuts the corpus by its queries"),

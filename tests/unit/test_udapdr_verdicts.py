@@ -82,7 +82,9 @@ def test_every_claim_of_the_project_can_be_read():
     for row in claims:
         assert row["direction"] in ("up", "down", "same"), row
         assert row["scope"].split(" ")[0] in ("each", "mean", "first", "time"), row
-        assert found.values(row["published_after"], row["metric"]) or row["trust"] == "ours" or not row["published_before"]
+        assert (
+            found.values(row["published_after"], row["metric"]) or row["trust"] == "ours" or not row["published_before"]
+        )
         found.values(row["published_before"], row["metric"])
         for side in (row["ours"], row["against"]):
             kind = side.partition(" in ")[2].partition(":")[0]

@@ -264,8 +264,6 @@ rule udapdr_student:
 
 
 rule udapdr_search:
-    wildcard_constraints:
-        chain="|".join(re.escape(name) for name in CHAINS.names if name not in CHAINS.guests),
     input:
         collection=lambda w: CHAINS.scored_path(w.chain),
         model=lambda w: CHAINS.student(w.chain, w.retriever),
@@ -276,6 +274,10 @@ rule udapdr_search:
         "<results>/logs/udapdr_search.{chain}.{retriever}.log",
     benchmark:
         "<results>/benchmarks/udapdr_search.{chain}.{retriever}.tsv"
+    wildcard_constraints:
+        chain="|".join(
+            re.escape(name) for name in CHAINS.names if name not in CHAINS.guests
+        ),
     priority: 10
     conda:
         "../../envs/distil.yaml"

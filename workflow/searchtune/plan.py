@@ -142,12 +142,14 @@ def check_corpora(config: dict[str, Any], layers: list[Layer]) -> None:
     """
     for name, entry in config["collections"].items():
         of = entry["same_corpus_as"]
-        where = f"{file_of(layers, 'collections', name, 'same_corpus_as')}: collections.{name}.same_corpus_as names {of!r}"
+        where = (
+            f"{file_of(layers, 'collections', name, 'same_corpus_as')}: collections.{name}.same_corpus_as names {of!r}"
+        )
         if of and of not in config["collections"]:
             raise ConfigError(f"{where}, which is not in collections{nearest(of, config['collections'])}")
         other = config["collections"][of or name]
         if of and (other["same_corpus_as"] or other["max_passages"]):
-            raise ConfigError(f"{where}; name the collection that has the whole corpus and no same_corpus_as of its own")
+            raise ConfigError(f"{where}; name the collection that has the whole corpus and names no other itself")
         if of and (entry["reader"] != other["reader"] or entry["raw"][0] != other["raw"][0]):
             raise ConfigError(f"{where}, whose reader or first raw file is another: its corpus is not the same")
     part = config["udapdr"]
@@ -193,7 +195,9 @@ def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
 def tuned_writer(config: dict[str, Any]) -> bool:
     """Say whether a model that INTERS tunes writes for UDAPDR, in its recipe or in a variant that runs."""
     sections = [config["udapdr"], *(row["set"] for row in chosen_variants(config).values())]
-    return any(str(part.get(key, "")).startswith("inters/") for part in sections for key in ("strong_model", "cheap_model"))
+    return any(
+        str(part.get(key, "")).startswith("inters/") for part in sections for key in ("strong_model", "cheap_model")
+    )
 
 
 def targets_of(config: dict[str, Any], adapted: bool = True) -> set[str]:

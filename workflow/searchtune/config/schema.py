@@ -65,7 +65,7 @@ class CollectionConfig(Section):
         if self.same_corpus_as and self.max_passages:
             raise ValueError("max_passages cuts the corpus by its queries, so it can't be the same corpus as another's")
         if self.same_corpus_as and self.n_test == 0:
-            raise ValueError("same_corpus_as lends another collection's student, which has queries of its own: set n_test")
+            raise ValueError("same_corpus_as lends another collection's student, so there must be queries: set n_test")
         return self
 
 

@@ -265,13 +265,14 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
     filtered (folder), latency, claims and published (what the paper reports). Outputs: tables (folder: quality,
-    ablations, synthesis, filter, signs, latency, parse_failures, faults, verdicts .tsv) and details (metrics.json, per_query.tsv).
+    ablations, synthesis, filter, signs, latency, parse_failures, faults, verdicts .tsv) and details (metrics.json,
+    per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
     label, x}, axes (x of the chain as configured, by kind), splits, seed, permutations, bootstrap_samples, level,
     faults, seen, datasets {collection: its name among the published values}, published_start (whether the student's
-    start is ColBERTv2, so that LoTTE's published values are its own). ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
-    systems.
+    start is ColBERTv2, so that LoTTE's published values are its own). ``seen`` says what the encoder's checkpoint was
+    trained on before us; it is printed beside zero-shot systems.
     """
     params = job.params
     collections = collections_of(job)

@@ -18,12 +18,13 @@ STUDENT = "udapdr_y5_z20k"
 
 def published_ms(published: Published, system: str, depth: str) -> float | None:
     """Return the paper's time of a system at a depth of reranking, None where it prints none."""
-    wanted = {"student_adapted": ("", STUDENT), RERANKED: (f"depth={depth}", "colbertv2_plus_reranker")}.get(system)
+    selectors = {"student_adapted": ("", STUDENT), RERANKED: (f"depth={depth}", "colbertv2_plus_reranker")}
+    if system not in selectors:
+        return None
+    wanted = ("table2", "ms_per_query", *selectors[system])
     keys = ("item", "metric", "setting", "system")
-    for row in published.rows if wanted else []:
-        if tuple(row[key] for key in keys) == ("table2", "ms_per_query", *wanted):
-            return float(row["value"])
-    return None
+    found = [float(row["value"]) for row in published.rows if tuple(row[key] for key in keys) == wanted]
+    return found[0] if found else None
 
 
 def latency_rows(measured: Sequence[Row], published: Published) -> list[dict[str, Any]]:

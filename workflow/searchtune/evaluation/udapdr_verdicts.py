@@ -17,7 +17,6 @@ import numpy as np
 
 from searchtune.evaluation.claims import (
     DIFFERS,
-    NOT_RUN,
     SAME,
     UNKNOWN,
     Claim,
@@ -180,7 +179,10 @@ def levels(comparisons: Comparisons, claim: Claim, published: Published) -> list
         seeds, theirs = comparisons.scores(collection, side, metric), float(named[dataset]["value"])
         ours = 100 * float(np.mean([list(scores[metric].values()) for scores in seeds]))
         low, high = (100 * bound - theirs for bound in interval(seeds, metric, comparisons.params))
-        row = head_of(claim, published, [dataset]) | {"collection": collection, "compared": f"{side[0]} against the paper"}
+        row = head_of(claim, published, [dataset]) | {
+            "collection": collection,
+            "compared": f"{side[0]} against the paper",
+        }
         row |= {"after": ours, "change": ours - theirs, "ci_low": low, "ci_high": high}
         row |= {"n": len(seeds[0][metric]), "seeds": len(seeds)}
         rows.append(row | {"verdict": level_verdict(low, high, ours - theirs, LEVEL_TOLERANCE)})

@@ -112,7 +112,8 @@ class Comparisons:
         rows = []
         for name, (first, second, pairs) in zip(names, sides, strict=True):
             got = change(first, second, pairs, self.stats)
-            rows.append(head | {"category": name} | got | {"verdict": verdict(sign_of(row), got["ci_low"], got["ci_high"])})
+            said = verdict(sign_of(row), got["ci_low"], got["ci_high"])
+            rows.append(head | {"category": name} | got | {"verdict": said})
         return rows or [head | not_run(row)]
 
 
