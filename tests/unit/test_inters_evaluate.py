@@ -13,7 +13,6 @@ from searchtune.tasks.ablation_tables import weighted
 from searchtune.tasks.evaluate import Evaluation, run
 from searchtune.tasks.scoring import copied, is_copy, majority, round_trips, yes_run
 from searchtune.tasks.tabulate import Statistics, fall_of, loss_rows
-from searchtune.tasks.verdicts import verdict
 
 LABELS = ["supported", "refuted", "not enough information"]
 TOPICS = ["moss", "fern", "heron", "otter"]
@@ -360,21 +359,6 @@ def test_a_mean_over_tasks_weighs_tasks_not_examples(job):
     assert len({sizes[pair] for pair in pairs}) == 2, "the two tasks must differ in size for this test to mean anything"
     (row,) = weighted(system, pairs)
     assert sum(row) / len(row) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("direction", "low", "high", "published", "value", "said"),
-    [
-        (1, 0.5, 2.0, None, 1.0, "same direction"),
-        (-1, 0.5, 2.0, None, 1.0, "differs"),
-        (1, -0.5, 2.0, None, 1.0, "can't tell at this scale"),
-        (1, -0.5, 2.0, 1.05, 1.0, "can't tell at this scale"),
-        (1, 0.5, 2.0, 1.05, 1.0, "within tolerance"),
-        (1, 0.5, 2.0, 10.0, 1.0, "same direction"),
-    ],
-)
-def test_verdicts_go_by_the_interval(direction, low, high, published, value, said):
-    assert verdict(direction, low, high, published, value) == said
 
 
 def test_the_data_table_holds_every_pair(job):

@@ -83,3 +83,38 @@ def test_held_out_synthetic_queries_do_not_both_choose_rerankers_and_test(change
     user = {"scale": "ci", "collections": {"amazon": {"n_test": 0}}, "udapdr": changes}
     with pytest.raises(ConfigError, match=message):
         plan(ROOT, user)
+
+
+FORUM, SEARCH = "lotte_writing_test_forum", "lotte_writing_test_search"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"same_corpus_as": "lotte_writing_test_form"}, r"not in collections.*did you mean 'lotte_writing_test_forum'"),
+        (
+            {"same_corpus_as": "amazon"},
+            r"collections.lotte_writing_test_search.same_corpus_as names 'amazon', whose re",
+        ),
+        ({"same_corpus_as": "lotte_writing_dev_forum"}, r"whose reader or first raw file is another"),
+        ({"same_corpus_as": "lotte_writing_dev_search"}, r"name the collection that has the whole corpus"),
+        ({"max_passages": 100}, r"max_passages cuts the corpus by its queries"),
+        ({"n_test": 0}, r"same_corpus_as lends another collection's student"),
+    ],
+)
+def test_a_corpus_that_is_not_the_same_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(ROOT, {"scale": "ci", "collections": {SEARCH: changes}})
+
+
+def test_the_off_domain_student_learns_from_another_corpus():
+    with pytest.raises(ConfigError, match=f"off_domain is '{SEARCH}', which has the corpus of the target '{FORUM}'"):
+        plan(ROOT, {"scale": "ci", "collections": {SEARCH: {"target": False}},
+                    "udapdr": {"target": FORUM, "off_domain": SEARCH, "more_targets": []}})  # fmt: skip
+
+
+def test_what_inters_is_tuned_on_may_be_a_target_where_it_does_not_write():
+    assert "arguana" in plan(ROOT, {"scale": "paper"})["udapdr"]["more_targets"]
+    for change in ({"cheap_model": "inters/full"}, {"strong_model": "inters/full"}):
+        with pytest.raises(LeakageError, match="inters would train on 'arguana', which is a target"):
+            plan(ROOT, {"scale": "paper", "udapdr": change})

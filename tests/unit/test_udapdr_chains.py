@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from searchtune.config.udapdr import STAGES, Udapdr
 from searchtune.errors import ConfigError
 from searchtune.evaluation.arguments import udapdr_chains
+from searchtune.files import read_tsv
 from searchtune.plan import plan
-from searchtune.synthesis.udapdr_chains import Chains
+from searchtune.synthesis.udapdr_chains import Chains, published_name
 
 
 def chains(**changes) -> Chains:
@@ -104,3 +105,64 @@ def test_an_unsound_variant_is_refused_by_name(row, said):
 def test_a_variant_that_is_not_there_is_named_with_the_nearest():
     with pytest.raises(ConfigError, match="vanila.*vanilla"):
         plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["vanila"]}})
+
+
+FORUM, SEARCH = "lotte_writing_test_forum", "lotte_writing_test_search"
+SIZES = {FORUM: {"n_test": 2000}, SEARCH: {"n_test": 1071}}
+
+
+def shared(**changes) -> Chains:
+    part = {"more_targets": [FORUM, SEARCH], "run_ablations": []}
+    return chains(collections=SIZES, udapdr=part, **changes)
+
+
+def test_queries_of_one_corpus_are_answered_by_one_student():
+    found = shared(seeds=[13, 14])
+    assert own(found, FORUM) == list(STAGES) and own(found, SEARCH) == [] and own(found, f"{SEARCH}-s14") == []
+    assert found.owner(f"{SEARCH}-s14", "students") == f"{FORUM}-s14"
+    assert found.owner(SEARCH, "index") == FORUM
+    assert found.student(SEARCH, "student_adapted") == f"<results>/udapdr/{FORUM}/students/adapted"
+    assert found.path(SEARCH, "indexes", "student_adapted") == f"<results>/udapdr/{FORUM}/indexes/student_adapted"
+    # no second training, but runs, and the rerankers' scores, of its own queries
+    assert found.guests == [SEARCH, f"{SEARCH}-s14"]
+    mine = [row["path"] for row in found.runs() if row["collection"] == SEARCH]
+    assert f"<results>/udapdr/{SEARCH}/late/student_adapted" in mine
+    assert f"<results>/udapdr/{SEARCH}/bm25_reranked.run.gz" in mine
+    assert not any(FORUM in path for path in mine)
+    assert len(found.first_rerankers()) == len(set(found.first_rerankers())) == 6
+
+
+def test_the_order_of_targets_says_whose_chain_is_made():
+    found = chains(collections=SIZES, udapdr={"more_targets": [SEARCH, FORUM], "run_ablations": []})
+    assert found.owner(FORUM, "students") == SEARCH and found.guests == [FORUM]
+    alone = chains(collections=SIZES, udapdr={"more_targets": [SEARCH], "run_ablations": []})
+    assert own(alone, SEARCH) == list(STAGES) and alone.guests == []
+
+
+def test_the_audit_sees_what_a_borrowed_student_was_trained_on():
+    config = plan(ROOT, {"scale": "ci", "collections": SIZES} | {"udapdr": {"more_targets": [FORUM, SEARCH]}})
+    row = udapdr_chains(config)[f"udapdr, {SEARCH}"]
+    assert row["train"] == [f"{FORUM}/filtered"] and row["eval"] == [f"collections/{SEARCH}"]
+
+
+def test_collections_are_named_as_the_papers_name_their_data():
+    entries = plan(ROOT, {"scale": "paper"})["collections"]
+    names = {name: published_name(entries[name]) for name in (FORUM, SEARCH, "touche2020", "dbpedia", "amazon")}
+    assert names == {
+        FORUM: "lotte/writing/test/forum",
+        SEARCH: "lotte/writing/test/search",
+        "touche2020": "beir/webis-touche2020",
+        "dbpedia": "beir/dbpedia-entity",
+        "amazon": "",
+    }
+
+
+def test_scale_paper_scores_what_tables_1_5_and_6_do():
+    """Every LoTTE and BEIR value of the paper has a target of that name; eight sets of table 1 less NQ and SQuAD."""
+    found = Chains(plan(ROOT, {"scale": "paper"}))
+    names = set(found.evaluate_args()["datasets"].values())
+    published = {row["dataset"] for row in read_tsv(ROOT / "config/expected/udapdr.tsv") if row["item"][-1] in "156"}
+    assert published - names == {"nq-open/dev", "squad-open/dev"} and names <= published
+    assert len(found.targets) == 6 + 12 + 11
+    # forum and search: six students fewer
+    assert len({found.owner(name, "students") for name in found.targets}) == 6 + 6 + 11

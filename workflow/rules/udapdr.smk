@@ -274,7 +274,38 @@ rule udapdr_search:
         "<results>/logs/udapdr_search.{chain}.{retriever}.log",
     benchmark:
         "<results>/benchmarks/udapdr_search.{chain}.{retriever}.tsv"
+    wildcard_constraints:
+        chain="|".join(
+            re.escape(name) for name in CHAINS.names if name not in CHAINS.guests
+        ),
     priority: 10
+    conda:
+        "../../envs/distil.yaml"
+    threads: config["hardware"]["light_threads"]
+    resources:
+        mem_mb=2500,
+    params:
+        stage="retrieve.late",
+        args=lambda w: udapdr.student_runs_args(config, w.retriever),
+        code=code_hash("retrieve.late"),
+    script:
+        "../scripts/stage.py"
+
+
+# queries of another collection of the same corpus: the student and its index are there
+rule udapdr_search_again:
+    input:
+        collection=lambda w: CHAINS.scored_path(w.chain),
+        model=lambda w: CHAINS.student(w.chain, w.retriever),
+        index=lambda w: CHAINS.path(w.chain, "indexes", w.retriever),
+    output:
+        runs=directory("<results>/udapdr/{chain}/late/{retriever}"),
+    log:
+        "<results>/logs/udapdr_search_again.{chain}.{retriever}.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_search_again.{chain}.{retriever}.tsv"
+    wildcard_constraints:
+        chain="|".join(map(re.escape, CHAINS.guests)) or "-",
     conda:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
@@ -349,6 +380,8 @@ rule udapdr_evaluate:
         ],
         filtered=f"{UDAPDR_TARGET}/filtered",
         latency=f"{UDAPDR_TARGET}/latency.tsv",
+        claims="config/expected/claims.tsv",
+        published="config/expected/udapdr.tsv",
     output:
         tables=directory("<results>/udapdr/tables"),
         details=directory("<results>/udapdr/details"),

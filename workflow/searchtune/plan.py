@@ -11,7 +11,7 @@ from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_arguments
-from searchtune.synthesis.udapdr_chains import chosen_variants, unjudged_targets
+from searchtune.synthesis.udapdr_chains import chosen_variants, corpus_of, tuned_writer, unjudged_targets
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
 from searchtune.tasks.variants import check_ablations, variants
@@ -150,6 +150,36 @@ def check_unjudged(config: dict[str, Any], layers: list[Layer]) -> None:
         )
 
 
+def check_corpora(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError where ``same_corpus_as`` names no collection, or one whose corpus is another; or where the
+    off-domain student of UDAPDR would learn from a target's corpus.
+    """
+    for name, entry in config["collections"].items():
+        of = entry["same_corpus_as"]
+        where = (
+            f"{file_of(layers, 'collections', name, 'same_corpus_as')}: collections.{name}.same_corpus_as names {of!r}"
+        )
+        if of and of not in config["collections"]:
+            raise ConfigError(f"{where}, which is not in collections{nearest(of, config['collections'])}")
+        other = config["collections"][of or name]
+        if of and (other["same_corpus_as"] or other["max_passages"]):
+            raise ConfigError(f"{where}; name the collection that has the whole corpus and names no other itself")
+        if (
+            of
+            and [entry[key] for key in ("reader", "folder")] + entry["raw"][:1]
+            != [other[key] for key in ("reader", "folder")] + other["raw"][:1]
+        ):
+            raise ConfigError(f"{where}, whose reader or first raw file is another: its corpus is not the same")
+    part = config["udapdr"]
+    corpora = {corpus_of(config, name): name for name in (part["target"], *part["more_targets"])}
+    off_domain = part["off_domain"]
+    if off_domain and (shared := corpora.get(corpus_of(config, off_domain))) is not None:
+        raise ConfigError(
+            f"{file_of(layers, 'udapdr', 'off_domain')}: udapdr.off_domain is {part['off_domain']!r}, which has the "
+            f"corpus of the target {shared!r}; name a collection of another corpus"
+        )
+
+
 def known_faults() -> list[str]:
     """Return the ids of the released faults that can be switched on, of all papers."""
     return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
@@ -181,17 +211,21 @@ def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def targets_of(config: dict[str, Any]) -> set[str]:
-    """Return the collections that are scored: those marked as targets, and those that a paper names as such."""
+def targets_of(config: dict[str, Any], adapted: bool = True) -> set[str]:
+    """Return the collections that are scored: those marked as targets, and those that a paper names as such.
+
+    ``adapted``: with UDAPDR's targets, which bind only the models of its chain.
+    """
     marked = {name for name, entry in config["collections"].items() if entry["target"]}
     part = config["udapdr"]
-    return marked | {part["target"], *part["more_targets"]} | set(config["limrank"].get("collections", []))
+    named = {part["target"], *part["more_targets"]} if adapted else set()
+    return marked | named | set(config["limrank"].get("collections", []))
 
 
 def check_leakage(config: dict[str, Any]) -> None:
     """Raise LeakageError where a chain would train on a collection that is a target (rules of evidence, 1)."""
-    targets = targets_of(config)
     for chain, names in training_collections(config).items():
+        targets = targets_of(config, adapted=chain != "inters" or tuned_writer(config))
         for name in sorted(targets.intersection(names)):
             raise LeakageError(
                 f"{chain} would train on {name!r}, which is a target collection: its queries and labels are for "
@@ -213,6 +247,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     check_pruned(config, layers)
     check_faults(config, layers)
     check_leakage(config)
+    check_corpora(config, layers)
     check_healing(config)
     check_unjudged(config, layers)
     check_ablations(config)

@@ -44,6 +44,11 @@ class CollectionConfig(Section):
     licence: str = Field("", description="licence as the publisher states it")
     canary: list[str] = Field([], description="canary marks that the data carries")
     target: bool = Field(False, description="true: never trained on (rules of evidence, 1)")
+    same_corpus_as: str = Field(
+        "",
+        description="collection of the same corpus with other queries (LoTTE's forum and search): where both are "
+        "targets of UDAPDR one student serves both; empty = none",
+    )
     max_passages: int | None = Field(None, ge=2, description="passages kept; empty = all (count)")
     n_train: int = Field(0, ge=0, description="training queries sampled (count)")
     n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
@@ -64,6 +69,14 @@ class CollectionConfig(Section):
     def _texts_have_no_questions(self) -> "CollectionConfig":
         if self.reader == "texts" and (self.n_train or self.n_dev or self.n_test):
             raise ValueError("plain texts have no questions: set n_train, n_dev and n_test to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_shared_corpus_is_whole(self) -> "CollectionConfig":
+        if self.same_corpus_as and self.max_passages:
+            raise ValueError("max_passages cuts the corpus by its queries, so it can't be the same corpus as another's")
+        if self.same_corpus_as and self.n_test == 0:
+            raise ValueError("same_corpus_as lends another collection's student, so there must be queries: set n_test")
         return self
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from searchtune.config.models import MODEL_KEYS, pruned_of_paper
-from searchtune.synthesis.udapdr_chains import Chains
+from searchtune.synthesis.udapdr_chains import Chains, tuned_writer
 
 INSTRUCTIONS = "limrank/instructions"
 # INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
@@ -40,8 +40,10 @@ def training_sets(config: dict[str, Any]) -> list[str]:
 
 def borrows_writer(config: dict[str, Any]) -> bool:
     """Say whether a chosen paper's chain has a model that INTERS' part tunes; its training data are then audited."""
-    named = [config[paper].get(key) for paper in config["papers"] if paper != "inters" for key in MODEL_KEYS]
-    return any(isinstance(name, str) and name.startswith("inters/") for name in named)
+    limrank = [config["limrank"].get(key) for key in MODEL_KEYS]
+    return ("udapdr" in config["papers"] and tuned_writer(config)) or (
+        "limrank" in config["papers"] and any(str(name).startswith("inters/") for name in limrank)
+    )
 
 
 def healing_sets(config: dict[str, Any]) -> list[str]:
@@ -60,6 +62,10 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ranked = [f"collections/{name}" for name in config["limrank"]["collections"]]
     own = [f"collections/{name}" for name in config["inters"]["collections"]]
     foreign = [name for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
+    if not tuned_writer(config):
+        # UDAPDR's targets bind the models of its chain alone
+        adapted = {f"collections/{Chains(config).scored(name)}" for name in Chains(config).targets}
+        foreign = [name for name in foreign if name not in adapted.difference(ranked)]
     mixed = [_short(path) for path in INTERS_TRAIN]
     both = ["query", "passage"]
     chains = {
@@ -101,7 +107,7 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     chains, both = Chains(config), ["query", "passage"]
     found = {}
     for number, target in enumerate(chains.targets):
-        mine = [chain for chain in chains.owners("filtered") if chains.collection(chain) == target]
+        mine = [chain for chain in chains.owners("filtered") if chains.corpus(chain) == chains.corpus(target)]
         foreign = [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
         scored, where = [f"collections/{chains.scored(target)}"], f", {target}" if number else ""
         found[f"udapdr{where}"] = {"train": [f"{c}/filtered" for c in mine], "eval": scored, "kinds": ["query"]}

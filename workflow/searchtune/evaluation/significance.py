@@ -60,6 +60,25 @@ def seed_interval(
     return float(low), float(high)
 
 
+def macro_interval(
+    tables: Sequence[np.ndarray], seed: int, n: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return (value, low, high) of the unweighted mean of several means of tables (seeds by queries each).
+
+    Queries are resampled within each table, seeds for all tables at once: a seed is one model for all of them.
+    """
+    rng = np.random.default_rng(seed)
+    seeds = len(tables[0])
+    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), n) / seeds if seeds > 1 else None
+    draws = []
+    for table in tables:
+        values = np.broadcast_to(table[0], (n, table.shape[1])) if counts is None else counts @ table
+        places = rng.integers(0, table.shape[1], (n, table.shape[1]))
+        draws.append(np.take_along_axis(values, places, axis=1).mean(axis=1))
+    low, high = np.quantile(np.mean(draws, axis=0), [(1 - level) / 2, (1 + level) / 2])
+    return float(np.mean([table.mean() for table in tables])), float(low), float(high)
+
+
 def paired_test(a: Sequence[float], b: Sequence[float], seed: int, n: int = 10_000) -> float:
     """Return the two-sided p-value of the difference of means of two aligned per-query lists.
 

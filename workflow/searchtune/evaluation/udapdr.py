@@ -14,25 +14,28 @@ from searchtune.errors import DataError
 from searchtune.evaluation.metrics import write_metrics
 from searchtune.evaluation.significance import paired_test
 from searchtune.evaluation.udapdr_ablations import ABLATION_COLUMNS, ablation_rows
+from searchtune.evaluation.udapdr_latency import LATENCY_COLUMNS, latency_rows
+from searchtune.evaluation.udapdr_published import Published
 from searchtune.evaluation.udapdr_runs import (
+    UNADAPTED,
     BySeed,
     PerSystem,
     Run,
     Scores,
     averaged,
+    best_unadapted,
     by_seed,
     interval,
     mean,
     runs_of,
     score_runs,
 )
+from searchtune.evaluation.udapdr_verdicts import VERDICTS, Comparisons, verdict_rows
 from searchtune.files import read_json, read_tsv, write_tsv
 from searchtune.stage import Job
 from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
 RELEASED = "nDCG@10_released"
-# not adapted to the target: nothing was trained, or the training data came from another domain
-UNADAPTED = ("bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain")
 SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", "bm25_reranked")
 TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
 ENCODER_SYSTEMS = ("minilm_dense", "maxsim_no_projection", "student_untrained_projection")
@@ -85,7 +88,7 @@ def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scor
 
 def comparators(scores: PerSystem, metric: str) -> dict[str, str]:
     """Return comparison column -> system compared with; the best unadapted one is the best on this metric."""
-    best = max((s for s in UNADAPTED if s in scores), key=lambda s: mean(scores[s][metric]))
+    best = best_unadapted(scores, metric)
     return {"p_vs_bm25": "bm25", "p_vs_best_unadapted": best, "p_vs_reranked": "bm25_reranked"}
 
 
@@ -261,13 +264,15 @@ def signs_of(job: Job, targets: Mapping[str, BySeed], synthesis: Sequence[Mappin
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
-    filtered (folder), latency. Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
-    parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
+    filtered (folder), latency, claims and published (what the paper reports). Outputs: tables (folder: quality,
+    ablations, synthesis, filter, signs, latency, parse_failures, faults, verdicts .tsv) and details (metrics.json,
+    per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
     label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), splits, seed,
-    permutations, bootstrap_samples, level, faults, seen. ``seen`` says what the encoder's checkpoint was trained on
-    before us; it is printed beside zero-shot systems.
+    permutations, bootstrap_samples, level, faults, seen, datasets {collection: its name among the published values},
+    published_start (whether the student's start is ColBERTv2, so that LoTTE's published values are its own). ``seen``
+    says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot systems.
     """
     params = job.params
     collections = collections_of(job)
@@ -294,8 +299,11 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
-    latency = read_tsv(job.inputs["latency"])
-    write_tsv(folder / "latency.tsv", list(latency[0]), latency)
+    published = Published.load(job.inputs["published"])
+    latency = latency_rows(read_tsv(job.inputs["latency"]), published)
+    write_tsv(folder / "latency.tsv", LATENCY_COLUMNS, latency)
+    comparisons = Comparisons(targets, scored, latency, params)
+    write_tsv(folder / "verdicts.tsv", VERDICTS, verdict_rows(comparisons, job.inputs["claims"], published))
     return {
         "systems": len(SYSTEMS) - len(params["without"]),
         "runs": len(scored),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchtune.evaluation.significance import paired_test, seed_interval
-from searchtune.evaluation.udapdr_runs import BySeed, Run, Scores, averaged, by_seed, interval, mean
+from searchtune.evaluation.udapdr_runs import BySeed, Run, Scores, averaged, by_seed, interval, mean, paired
 
 ABLATION_COLUMNS = [
     *("kind", "variant", "label", "x", "collection", "system", "metric", "value", "ci_low", "ci_high", "n", "seeds"),
@@ -52,8 +52,7 @@ def _difference(
     seeds: Sequence[Scores], base: Sequence[Scores], metric: str, params: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the change against the chain as configured, seed by seed on the same queries, with interval and test."""
-    queries = sorted(base[0][metric])
-    table = [[a[metric][q] - b[metric][q] for q in queries] for a, b in zip(seeds, base, strict=True)]
+    table = paired(seeds, base, metric)
     means = [sum(column) / len(table) for column in zip(*table, strict=True)]
     low, high = seed_interval(table, params["seed"], params["bootstrap_samples"], params["level"])
     return {

@@ -11,6 +11,8 @@ from searchtune.errors import DataError
 from searchtune.evaluation.metrics import evaluate
 from searchtune.evaluation.significance import bootstrap_ci, seed_interval
 
+# not adapted to the target: nothing was trained, or the training data came from another domain
+UNADAPTED = ("bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain")
 METRICS = ("Success@5", "nDCG@10", "RR")
 SUFFIX = ".run.gz"
 # metric -> query -> value
@@ -95,9 +97,30 @@ def mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values)
 
 
+def best_unadapted(scores: PerSystem, metric: str) -> str:
+    """Return the system that is best on a metric among those that were not adapted to the target."""
+    return max((s for s in UNADAPTED if s in scores), key=lambda s: mean(scores[s][metric]))
+
+
 def interval(seeds: Sequence[Scores], metric: str, params: Mapping[str, Any]) -> tuple[float, float]:
     """Return the interval of a system's mean: over queries, and over seeds where there are several."""
     settings = (params["seed"], params["bootstrap_samples"], params["level"])
     if len(seeds) == 1:
         return bootstrap_ci(list(seeds[0][metric].values()), *settings)
     return seed_interval([[scores[metric][q] for q in seeds[0][metric]] for scores in seeds], *settings)
+
+
+def paired(seeds: Sequence[Scores], base: Sequence[Scores], metric: str) -> list[list[float]]:
+    """Return the change against ``base``, a row a seed, a column a query, the same queries on both sides.
+
+    A side with one row (not trained, or trained once) stands for every seed of the other. DataError where the sides
+    have other numbers of seeds or other queries.
+    """
+    count = max(len(seeds), len(base))
+    sides = [list(side) * (count if len(side) == 1 else 1) for side in (seeds, base)]
+    if len(sides[0]) != len(sides[1]):
+        raise DataError(f"udapdr.evaluate: {len(seeds)} seeds against {len(base)}; run both sides with the same seeds")
+    queries = sorted(base[0][metric])
+    if any(sorted(scores[metric]) != queries for side in sides for scores in side):
+        raise DataError("udapdr.evaluate: two runs of a collection have other queries; delete them and run again")
+    return [[a[metric][q] - b[metric][q] for q in queries] for a, b in zip(*sides, strict=True)]

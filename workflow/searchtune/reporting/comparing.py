@@ -13,7 +13,6 @@ ALPHA = 0.05
 Key = tuple[str, str, int, str]
 # what was tested: paper, table and group, and the two sides
 Test = tuple[tuple[str, ...], tuple]
-CANNOT_TELL = "can't tell at this scale"
 ONE_SEED = "one seed"
 
 

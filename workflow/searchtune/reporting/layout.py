@@ -12,7 +12,8 @@ from searchtune.reporting.numbers import digits_for, show, show_count, show_inte
 from searchtune.reporting.reading import Loaded, Row, number
 
 _COUNTS = frozenset({"n", "in", "out", "depth", "batch", "calls", "failed", "train_tokens", "step", "tokens"})
-_MILLISECONDS = frozenset({"p50_ms", "p95_ms", "p99_ms"})
+_MILLISECONDS = frozenset({"p50_ms", "p95_ms", "p99_ms", "published_ms", "ms_per_pair"})
+_POINTS = frozenset({"published_before", "published_after", "before", "after"})
 _PLAIN = frozenset({"tie_share", "share", "fraction", "threshold", "loss", "corrected", "released"})
 _LABELS = {
     "p_value": "p (Holm)",
@@ -23,6 +24,10 @@ _LABELS = {
     "p50_ms": "p50 (ms)",
     "p95_ms": "p95 (ms)",
     "p99_ms": "p99 (ms)",
+    "published_ms": "published (ms)",
+    "ms_per_pair": "per pair (ms)",
+    "p_adjusted": "p (Holm, this table)",
+    "change": "change [95% interval]",
     "base_model": "base model",
     "tie_share": "tie share",
     "train_tokens": "training tokens",
@@ -65,9 +70,9 @@ def caption_of(table: Loaded) -> str:
     return " ".join([table.spec.caption, *(f"{name}: {note}." for name, note in said.items())])
 
 
-def _value_cell(row: Row, table: Loaded, digits: int, bold: bool) -> Cell:
-    value, low, high = (number(row, column, table.path) for column in ("value", "ci_low", "ci_high"))
-    return Cell(show_interval(value, low, high, digits), row.get("value", ""), True, bold)
+def _value_cell(row: Row, table: Loaded, digits: int, bold: bool, column: str = "value") -> Cell:
+    value, low, high = (number(row, key, table.path) for key in (column, "ci_low", "ci_high"))
+    return Cell(show_interval(value, low, high, digits), row.get(column, ""), True, bold)
 
 
 def _digits(table: Loaded) -> Callable[[int], int]:
@@ -87,7 +92,8 @@ def _cell(table: Loaded, index: int, column: str, judge: Judge) -> Cell:
         return Cell(show_p(p), "" if p is None else f"{p:.6g}", True)
     kinds: list[tuple[frozenset[str], Callable[[float | None], str]]] = [
         (_COUNTS, show_count),
-        (_MILLISECONDS, lambda v: show(v, 1)),
+        (_MILLISECONDS | _POINTS, lambda v: show(v, 1)),
+        (frozenset({"p_adjusted"}), show_p),
         (_PLAIN, lambda v: show(v, 3)),
     ]
     for names, shown in kinds:
@@ -105,19 +111,21 @@ def _cell(table: Loaded, index: int, column: str, judge: Judge) -> Cell:
 
 
 def long_sheet(table: Loaded, judge: Judge) -> Sheet:
-    """Return every row and column; value, ci_low and ci_high become one cell."""
+    """Return every row and column; ci_low and ci_high go into the cell of the value, or of the change."""
     merged = {"ci_low", "ci_high"} <= set(table.columns)
+    centre = next((c for c in ("value", "change") if merged and c in table.columns), "")
     dropped = [*(["ci_low", "ci_high"] if merged else []), *(["note"] if table.spec.explained else [])]
     columns = [c for c in table.columns if c not in dropped]
     best, digits = best_rows(table, judge), _digits(table)
-    rows = [
-        [
-            _value_cell(row, table, digits(i), i in best) if merged and c == "value" else _cell(table, i, c, judge)
-            for c in columns
-        ]
-        for i, row in enumerate(table.rows)
-    ]
-    header = [label(c) if merged or c != "value" else "value" for c in columns]
+
+    def cell(index: int, column: str) -> Cell:
+        """Return one cell; a change is in points, or in milliseconds."""
+        if column != centre:
+            return _cell(table, index, column, judge)
+        return _value_cell(table.rows[index], table, digits(index) if column == "value" else 1, index in best, column)
+
+    rows = [[cell(i, c) for c in columns] for i in range(len(table.rows))]
+    header = [label(c) if c == centre or c != "value" else "value" for c in columns]
     return Sheet(table.spec.title, caption_of(table), header, rows)
 
 

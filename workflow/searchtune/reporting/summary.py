@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Callable
 
+from searchtune.evaluation.claims import UNKNOWN as CANNOT_TELL
 from searchtune.evaluation.significance import verdict
-from searchtune.reporting.comparing import CANNOT_TELL, Judge, comparator_of
+from searchtune.reporting.comparing import Judge, comparator_of
 from searchtune.reporting.figures_inters import is_baseline, main_rows
 from searchtune.reporting.figures_ranking import system_name
 from searchtune.reporting.numbers import show, show_count, show_interval

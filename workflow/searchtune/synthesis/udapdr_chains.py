@@ -1,5 +1,8 @@
 """The chains of UDAPDR's part: a collection, a variant of the recipe and a seed each; and which files they share.
 
+Two targets of one corpus (LoTTE's forum and search queries) share its chain: the first of them is what it is made
+for, the other is scored with the same models and index.
+
 Names: ``amazon`` is the first target with the recipe as configured and the first seed, ``amazon.y1`` a variant,
 ``amazon.y1-s14`` its second seed. Two chains that agree up to a stage share its files: the first of them makes them.
 """
@@ -34,6 +37,10 @@ PARTS = {
     "rerankers": "rerankers",
     "tuples": "tuples.jsonl",
     "students": "students",
+    # of a student's vectors, its runs, and the rerankers' run
+    "indexes": "indexes",
+    "late": "late",
+    "reranked": "bm25_reranked.run.gz",
 }
 
 # kinds of variants that vary a count: where it stands in section udapdr
@@ -47,6 +54,8 @@ AXES = {
 
 # a target without human questions is scored on a collection of this name: its own, and this behind it
 HELD = "_held"
+# a student that starts from these weights is the paper's own
+PUBLISHED_START = "colbert-ir--colbertv2.0"
 
 
 def unjudged_targets(config: Args) -> list[str]:
@@ -60,10 +69,35 @@ def held_collections(config: Args) -> list[str]:
     return [name + HELD for name in unjudged_targets(config)]
 
 
+def corpus_of(config: Args, collection: str) -> str:
+    """Return the collection that names the corpus of a collection: itself, or the one whose corpus it has."""
+    return config["collections"][collection].get("same_corpus_as") or collection
+
+
+def published_name(entry: Args) -> str:
+    """Return the name of a collection among the published values, by its raw files; empty where it has none there."""
+    if not entry["raw"]:
+        return ""
+    first = entry["raw"][0].split("/")
+    if entry["reader"] == "lotte":
+        files = [name.rsplit("/", 1)[1] for name in entry["raw"]]
+        kind = next((name.split(".")[1] for name in files if name.startswith("qas.")), "")
+        return f"lotte/{first[-3]}/{first[-2]}/{kind}"
+    return f"beir/{first[-1]}" if entry["reader"] == "beir" else ""
+
+
 def chosen_variants(config: Args) -> dict[str, Args]:
     """Return the variants that run, in the order of the configuration."""
     every, wanted = config["udapdr"]["ablations"], config["udapdr"]["run_ablations"]
     return {name: row for name, row in every.items() if "all" in wanted or name in wanted}
+
+
+def tuned_writer(config: Args) -> bool:
+    """Say whether a model that INTERS tunes writes for UDAPDR, in its recipe or in a variant that runs."""
+    sections = [config["udapdr"], *(row["set"] for row in chosen_variants(config).values())]
+    return any(
+        str(part.get(key, "")).startswith("inters/") for part in sections for key in ("strong_model", "cheap_model")
+    )
 
 
 class Chains:
@@ -85,6 +119,8 @@ class Chains:
             for variant in self.variants:
                 self._members[_name(self.targets[0], variant, number, seed)] = (self.targets[0], variant, seed)
         self._owners = self._find_owners()
+        # chains that search an index of another one's making
+        self.guests = [name for name in self._members if self.owner(name, "indexes") != name and self.of_target(name)]
 
     @property
     def students(self) -> list[str]:
@@ -99,6 +135,14 @@ class Chains:
     def of(self, collection: str, variant: str | None = None) -> list[str]:
         """Return the chains of a collection and variant (none: the recipe as configured), one a seed."""
         return [name for name, row in self._members.items() if row[:2] == (collection, variant)]
+
+    def of_target(self, chain: str) -> bool:
+        """Say whether a chain is a target's by the recipe as configured."""
+        return self._members[chain][1] is None and self._members[chain][0] in self.targets
+
+    def corpus(self, name: str) -> str:
+        """Return the collection that names the corpus of a collection, or of a chain's."""
+        return corpus_of(self._config, self.collection(name) if name in self._members else name)
 
     def collection(self, chain: str) -> str:
         """Return the collection of a chain."""
@@ -186,7 +230,8 @@ class Chains:
 
     def first_rerankers(self) -> list[str]:
         """Return the rerankers of all collections by the recipe as configured, first seed."""
-        return [path for name in self._sources for path in self.rerankers(self.of(name)[0])]
+        chains = [self.of(name)[0] for name in self._sources]
+        return list(dict.fromkeys(path for chain in chains for path in self.rerankers(chain)))
 
     def runs(self) -> list[Args]:
         """Return every run that is scored: {path, collection, system, seed, variant}.
@@ -214,11 +259,9 @@ class Chains:
     def _trained_runs(self, chain: str, students: list[str], reranked: bool) -> list[Args]:
         _, variant, seed = self._members[chain]
         row = {"collection": self.scored(chain), "seed": seed, "variant": variant or ""}
-        owner = self.owner(chain, "students")
-        found = [row | {"system": name, "path": f"<results>/udapdr/{owner}/late/{name}"} for name in students]
+        found = [row | {"system": name, "path": self.path(chain, "late", name)} for name in students]
         if reranked:
-            path = f"<results>/udapdr/{self.owner(chain, 'rerankers')}/bm25_reranked.run.gz"
-            found.append(row | {"system": "bm25_reranked", "path": path})
+            found.append(row | {"system": "bm25_reranked", "path": self.path(chain, "reranked")})
         return found
 
     def evaluate_args(self) -> Args:
@@ -235,13 +278,18 @@ class Chains:
                 for name, row in self.variants.items()
             },
             "axes": {kind: _axis(self._config["udapdr"], kind) for kind in AXES},
+            "datasets": {name: found for name in self.targets if (found := published_name(self._entry(name)))},
+            "published_start": PUBLISHED_START in str(self._config["models"][self._config["udapdr"]["encoder"]]["raw"]),
         }
+
+    def _entry(self, collection: str) -> Args:
+        return self._config["collections"][collection]
 
     def _find_owners(self) -> dict[tuple[str, str], str]:
         first: dict[str, str] = {}
         owners = {}
         for chain in self._members:
-            signature = self.collection(chain)
+            signature = self.corpus(chain)
             for stage in STAGES:
                 keys, args = _STEPS[stage]
                 config = self.config(chain, stage)
@@ -249,8 +297,14 @@ class Chains:
                 signature = f"{signature}\n{stage} {json.dumps(given, sort_keys=True)}"
                 owners[chain, stage] = first.setdefault(signature, chain)
             config = self.config(chain, "filtered")
-            given = [self.collection(chain), config["udapdr"]["encoder"], udapdr.zero_shot_args(config)]
+            given = [self.corpus(chain), config["udapdr"]["encoder"], udapdr.zero_shot_args(config)]
             owners[chain, "index"] = first.setdefault(f"index {json.dumps(given, sort_keys=True)}", chain)
+            # runs are of one collection's queries
+            made = owners[chain, "students"]
+            owners[chain, "indexes"] = first.setdefault(f"indexes {made}", chain)
+            owners[chain, "late"] = first.setdefault(f"late {made} {self.scored(chain)}", chain)
+            made = owners[chain, "rerankers"]
+            owners[chain, "reranked"] = first.setdefault(f"reranked {made} {self.scored(chain)}", chain)
         return owners
 
 

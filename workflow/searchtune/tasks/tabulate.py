@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from searchtune.errors import DataError
-from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval
+from searchtune.evaluation.significance import bootstrap_ci, holm, macro_interval, paired_test, seed_interval
 from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
 from searchtune.tasks.scoring import NO_COPIES, Pair, Scores, Values
 
@@ -90,21 +90,8 @@ class Statistics:
         return paired_test(first, second, self.seed, self.permutations)
 
     def within(self, tables: list[np.ndarray]) -> tuple[float, float, float]:
-        """Return (value, low, high) of the unweighted mean of several means of tables (seeds by examples).
-
-        Examples are resampled within each table, seeds for all tables at once: a seed is one model for all of them.
-        """
-        rng = np.random.default_rng(self.seed)
-        seeds = len(tables[0])
-        counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), self.samples) / seeds if seeds > 1 else None
-        draws = []
-        for table in tables:
-            values = np.broadcast_to(table[0], (self.samples, table.shape[1])) if counts is None else counts @ table
-            places = rng.integers(0, table.shape[1], (self.samples, table.shape[1]))
-            draws.append(np.take_along_axis(values, places, axis=1).mean(axis=1))
-        drawn = np.mean(draws, axis=0)
-        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return float(np.mean([t.mean() for t in tables])), float(low), float(high)
+        """Return (value, low, high) of the unweighted mean of several means of tables (seeds by examples)."""
+        return macro_interval(tables, self.seed, self.samples, self.level)
 
     def row(self, table: list[list[float]]) -> dict[str, Any]:
         """Return value, ci_low, ci_high and n of a table of values (seeds by examples)."""

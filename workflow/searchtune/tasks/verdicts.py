@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from searchtune.evaluation.claims import NOT_RUN, claims_of, not_run, sign_of, verdict
 from searchtune.files import read_tsv
 from searchtune.tasks.inventory import CATEGORIES, TASKS, spec_of
 from searchtune.tasks.scoring import Pair
@@ -23,25 +24,9 @@ VERDICTS = [
     *("item", "claim", "published_system", "published_before", "published_after", "trust", "base_model", "category"),
     *("compared", "change", "ci_low", "ci_high", "n", "seeds", "verdict"),
 ]
-SAME, WITHIN, DIFFERS, UNKNOWN, NOT_RUN = (
-    *("same direction", "within tolerance", "differs", "can't tell at this scale", "not run"),
-)
 NOT_OF_THE_PAPER = ("query_generation",)  # the workflow's own task
-TOLERANCE = 0.1  # of the published change; ours, the paper gives no spread
 # categories as the published values name them
 PUBLISHED = {"QU": "query_understanding", "DU": "document_understanding", "QDU": "query_document_understanding"}
-
-
-def verdict(direction: float, low: float, high: float, published: float | None = None, value: float = 0.0) -> str:
-    """Return the verdict on a change whose interval is (low, high), against the published direction (its sign).
-
-    ``published``: the published change, given only where the model is the same; ``value``: ours, on the same scale.
-    """
-    if low <= 0 <= high:
-        return UNKNOWN
-    if published is not None and abs(value - published) <= TOLERANCE * abs(published):
-        return WITHIN
-    return SAME if (low > 0) == (direction > 0) else DIFFERS
 
 
 def change(system: System, other: System, pairs: list[Pair], stats: Statistics) -> dict[str, Any]:
@@ -116,7 +101,6 @@ class Comparisons:
     def claim(self, row: dict[str, str]) -> list[dict[str, Any]]:
         """Return the verdicts on one claim: one row, or one a left-out part; ``not run`` where a side is missing."""
         head = {"item": row["item"], "claim": row["claim"], "trust": row["trust"], "category": "all tasks"}
-        sign = 1.0 if row["direction"] == "up" else -1.0
         if row["scope"] == "left out":
             sides = [(system, self.untuned, pairs) for system, pairs in self.unseen()]
             names = ["what was left out"] * len(sides)
@@ -128,8 +112,9 @@ class Comparisons:
         rows = []
         for name, (first, second, pairs) in zip(names, sides, strict=True):
             got = change(first, second, pairs, self.stats)
-            rows.append(head | {"category": name} | got | {"verdict": verdict(sign, got["ci_low"], got["ci_high"])})
-        return rows or [head | {"compared": f"{row['ours']} against {row['against']}", "verdict": NOT_RUN}]
+            said = verdict(sign_of(row), got["ci_low"], got["ci_high"])
+            rows.append(head | {"category": name} | got | {"verdict": said})
+        return rows or [head | not_run(row)]
 
 
 def published_rows(comparisons: Comparisons, path: "Path") -> list[dict[str, Any]]:
@@ -177,5 +162,5 @@ def verdict_rows(
 ) -> list[dict[str, Any]]:
     """Return the table of verdicts: the claims in words, then the published means."""
     comparisons = Comparisons(evaluation, stats)
-    rows = [r for row in read_tsv(claims) if row["paper"] == "inters" for r in comparisons.claim(row)]
+    rows = [r for row in claims_of(claims, "inters") for r in comparisons.claim(row)]
     return rows + published_rows(comparisons, published)
