@@ -103,7 +103,8 @@ class Collection:
         named = {name: self._documents(name) for name in ("qrels", "excluded")}
         empty: list[str] = []
         count = 0
-        for count, (identifier, passage) in enumerate(passages, 1):
+        for identifier, passage in passages:
+            count += 1
             for documents in named.values():
                 documents.discard(identifier)
             if not passage.text.strip():

@@ -1,10 +1,11 @@
 """Stage ``collections.build``: from a publisher's raw files to a collection at the scale's size."""
 
-from collections.abc import Collection as Ids
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from searchtune.collections.beir import SPLITS, Collection, Passage, Query
 from searchtune.collections.readers import reader_of
@@ -70,8 +71,8 @@ def sample_questions(
 
 
 def choose_passages(
-    source: Source, found: Survey, questions: Ids[SourceQuestion], limit: int | None, seed: int, where: str
-) -> Any:
+    source: Source, found: Survey, questions: Sequence[SourceQuestion], limit: int | None, seed: int, where: str
+) -> np.ndarray | None:
     """Return which passages are kept, a truth value each, or None for all of them.
 
     The passages of the kept questions stay; the rest of ``limit`` is filled in seeded order.
@@ -116,22 +117,29 @@ def prepare(source: Source, params: dict[str, Any]) -> tuple[Collection, Kept]:
     questions = [source.questions[i] for i in chosen]
     kept = choose_passages(source, found, questions, limit, seed, where)
     echoes = {i for i, place in found.echoes.items() if i in chosen and (kept is None or kept[place])}
-    manifest = {
-        "id": params["id"],
-        "available_queries": {s: len(ids) for s, ids in available.items()},
-        "articles": {split: len({source.questions[i].article for i in ids}) for split, ids in available.items()},
-        "available_passages": found.count,
-        "params": params,
-    }
     collection = Collection(
         corpus={},
         queries={question.id: query_of(question, chosen[question.id]) for question in questions},
         qrels={question.id: dict(question.relevant) for question in questions},
         excluded={i: {i} for i in chosen if i in echoes},
-        manifest=manifest | ({} if source.judged_by == "qrels" else {"judged_by": source.judged_by}),
+        manifest=manifest_of(source, found, available, params),
     )
     rows = source.passages.items() if kept is None else compress(source.passages.items(), kept)
     return collection, ((i, Passage(passage.title, passage.text)) for i, passage in rows)
+
+
+def manifest_of(
+    source: Source, found: Survey, available: Mapping[str, Sequence[str]], params: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the manifest says of the source; ``available``: split -> question ids."""
+    manifest = {
+        "id": params["id"],
+        "available_queries": {s: len(ids) for s, ids in available.items()},
+        "articles": {split: len({source.questions[i].article for i in ids} - {""}) for split, ids in available.items()},
+        "available_passages": found.count,
+        "params": params,
+    }
+    return manifest if source.judged_by == "qrels" else manifest | {"judged_by": source.judged_by}
 
 
 def query_of(question: SourceQuestion, split: str) -> Query:
