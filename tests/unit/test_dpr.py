@@ -2,8 +2,12 @@
 
 import csv
 import gzip
+import unicodedata
+from fnmatch import fnmatch
 
 import pytest
+import yaml
+from helpers import ROOT
 
 from searchtune.collections.answers import has_answer, tokens
 from searchtune.collections.beir import Collection
@@ -14,7 +18,10 @@ from searchtune.errors import DataError
 from searchtune.evaluation.answers import ANSWER_METRICS, judged_by_answers
 from searchtune.evaluation.udapdr import add_released, fault_rows, note_of, quality_rows, teacher_sign
 from searchtune.evaluation.udapdr_runs import Run, score_runs
+from searchtune.registry.table import load_registry
 from searchtune.stage import run_job
+
+TREC = ROOT / "resources" / "raw" / "pyserini-0.20.0" / "topics-and-qrels"
 
 PARAMS = {"id": "nq", "max_passages": None, "n_train": 0, "n_dev": 0, "n_test": None, "seed": 1, "split_seed": 0} | {
     "shares": {"train": 0.0, "dev": 0.0, "test": 1.0}
@@ -155,8 +162,6 @@ def test_tokens_agree_with_the_pattern_as_dpr_writes_it():
     regex = pytest.importorskip("regex")
     pattern = regex.compile(r"([\p{L}\p{N}\p{M}]+)|([^\p{Z}\p{C}])", regex.I | regex.U | regex.M)
     text = "".join(chr(code) for code in (*range(32, 0x3000, 3), 0x1F600, 0x10400, 0x2F800, 0xE000)) + " e\u0301 İ ẞ ﬁ"
-    import unicodedata
-
     decomposed = unicodedata.normalize("NFD", text)
     # characters that this Python's Unicode tables do not know yet are left out
     decomposed = "".join(c for c in decomposed if unicodedata.category(c) != "Cn")
@@ -238,3 +243,23 @@ def test_what_nothing_was_judged_for_has_no_ndcg_and_says_so(folder):
     worse = {"Success@5": scores["Success@5"], "RR": dict.fromkeys(scores["RR"], 0.0)}
     sign = teacher_sign({"student_adapted": scores, "student_shuffled_teacher": worse}, 0, 1000)
     assert sign["note"].startswith("RR 0.208 with the teachers' scores, 0.000")
+
+
+@pytest.mark.parametrize("name", ["nq_open_dpr", "squad_open_dpr"])
+def test_the_raw_files_of_the_collections_are_registered(name):
+    entry = yaml.safe_load((ROOT / "config/collections.yaml").read_text())["collections"][name]
+    registry = load_registry()
+    for raw in entry["raw"]:
+        folder, file = raw.split("/", 1)
+        members = [member for part in registry.artefact(folder).parts for member in part.members]
+        assert any(fnmatch(file, member) for member in members), file
+    source = registry.get("dpr_wikipedia")
+    assert (source.source, source.bytes, source.file) == ("url", 4_694_541_059, "psgs_w100.tsv.gz")
+    assert entry["reader"] == "dpr" and entry["target"]
+
+
+@pytest.mark.skipif(not TREC.is_dir(), reason="the packaged question lists are not fetched")
+@pytest.mark.parametrize(("name", "count"), [("nq.dev", 8757), ("squad.test", 10570)])
+def test_the_packaged_questions_are_read(folder, name, count):
+    questions = read_dpr([folder / "psgs_w100.tsv", TREC / f"topics.dpr.{name}.txt"], "c").questions
+    assert len(questions) == count and all(q.split == "test" and not q.relevant for q in questions.values())
