@@ -14,6 +14,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
+# characters below stand in Unicode's first plane
+PLANE = 0x10000
+
 
 def tokens(text: str) -> list[str]:
     """Return the lower-case tokens of a text, in order."""
@@ -35,12 +38,22 @@ def _stands_in(part: Sequence[str], words: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1)
 def _pattern() -> re.Pattern[str]:
-    r"""Return DPR's pattern ``[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]`` with its Unicode classes written out."""
-    return re.compile(f"[{_class('LNM')}]+|[{_class('PS')}]")
+    r"""Return DPR's pattern ``[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]`` with its Unicode classes written out.
+
+    Planes are kept apart: ``re`` looks up the first in a table and goes through the ranges of the others one by one.
+    """
+    (words, far_words), (signs, far_signs) = _classes("LNM"), _classes("PS")
+    far = f"(?=[{chr(PLANE)}-{chr(sys.maxunicode)}])"
+    return re.compile(f"(?:[{words}]+|{far}[{far_words}])+|[{signs}]|{far}[{far_signs}]")
 
 
-def _class(kinds: str) -> str:
-    """Return the ranges of all characters whose general category begins with one of ``kinds``."""
-    points = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in kinds)
+def _classes(kinds: str) -> tuple[str, str]:
+    """Return the ranges of all characters whose general category begins with one of ``kinds``: first plane, others."""
+    points = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in kinds]
+    near = [code for code in points if code < PLANE]
+    return _ranges(near), _ranges(points[len(near) :])
+
+
+def _ranges(points: Sequence[int]) -> str:
     runs = (list(run) for _, run in groupby(enumerate(points), lambda pair: pair[1] - pair[0]))
     return "".join(f"{re.escape(chr(run[0][1]))}-{re.escape(chr(run[-1][1]))}" for run in runs)
