@@ -147,8 +147,8 @@ def test_a_beir_folder_keeps_ids_grades_and_splits(tmp_path):
     assert collection.qrels["q1"] == {"d1": 2, "d2": 0}
     assert collection.passage_text("d1") == "T x"
     (tmp_path / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq3\tdX\t1\n")
-    with pytest.raises(DataError, match="qrels name unknown documents: 'dX'"):
-        read_beir([tmp_path], "x")
+    with pytest.raises(DataError, match=r"queries\.jsonl, query 'q3': qrels name unknown documents: 'dX'"):
+        make_collection(read_beir([tmp_path], "x"), params())
 
 
 # --- building
@@ -203,7 +203,7 @@ def test_a_corpus_without_questions_is_one_only_where_that_was_asked_for(tmp_pat
 def test_a_beir_folder_without_queries_is_a_corpus(tmp_path):
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "title": "", "text": "one"}\n', encoding="utf-8")
     source = read_beir([tmp_path], "x")
-    assert list(source.passages) == ["a"] and source.unjudged
+    assert [identifier for identifier, _ in source.passages.items()] == ["a"] and source.unjudged
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "one?"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"no qrels\.tsv"):
         read_beir([tmp_path], "x")

@@ -162,6 +162,11 @@ def read_jsonl(path: Path) -> list[dict]:
 
 def iter_jsonl(path: Path) -> Iterator[dict]:
     """Yield the objects of a JSONL file one by one, without holding the file in memory."""
+    return (row for _, row in numbered_jsonl(path))
+
+
+def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield (line number from 1, object) of a JSONL file; empty lines are counted and left out."""
     path = Path(path)
     opener = gzip.open if path.name.endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8") as handle:
@@ -174,7 +179,7 @@ def iter_jsonl(path: Path) -> Iterator[dict]:
                 raise DataError(f"{path}, line {number} is not valid JSON: {error}") from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
-            yield row
+            yield number, row
 
 
 def format_cell(value: Any) -> str:

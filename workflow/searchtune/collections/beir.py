@@ -66,14 +66,19 @@ class Collection:
         collection.check(str(path))
         return collection
 
-    def save(self, path: Path) -> None:
-        """Check the collection and write its folder; counts and file hashes are added to the manifest."""
+    def save(self, path: Path, passages: Iterable[tuple[str, Passage]] | None = None) -> None:
+        """Check the collection and write its folder; counts and file hashes are added to the manifest.
+
+        ``passages``: a corpus too large to be held, in place of ``corpus``; it is checked while it is written.
+        """
         path = Path(path)
-        self.check(str(path))
+        if passages is None:
+            self.check(str(path))
+            passages = self.corpus.items()
+        else:
+            self._check_queries(str(path))
         path.mkdir(parents=True, exist_ok=True)
-        write_jsonl(
-            path / "corpus.jsonl", ({"_id": i, "title": p.title, "text": p.text} for i, p in self.corpus.items())
-        )
+        count = write_jsonl(path / "corpus.jsonl", self._corpus_rows(str(path), passages))
         write_jsonl(path / "queries.jsonl", (_query_row(i, q) for i, q in self.queries.items()))
         write_tsv(
             path / "qrels.tsv",
@@ -88,24 +93,49 @@ class Collection:
         names = ("corpus.jsonl", "queries.jsonl", "qrels.tsv", "excluded.tsv")
         self.manifest = {
             **self.manifest,
-            "counts": self.counts(),
+            "counts": self.counts() | {"passages": count},
             "sha256": {name: sha256_file(path / name) for name in names},
         }
         write_json(path / "manifest.json", self.manifest)
 
+    def _corpus_rows(self, where: str, passages: Iterable[tuple[str, Passage]]) -> Iterator[dict]:
+        """Yield the rows of corpus.jsonl; DataError at the end, before the file has its name, for a broken corpus."""
+        named = {name: self._documents(name) for name in ("qrels", "excluded")}
+        empty: list[str] = []
+        count = 0
+        for identifier, passage in passages:
+            count += 1
+            for documents in named.values():
+                documents.discard(identifier)
+            if not passage.text.strip():
+                empty.append(identifier)
+            yield {"_id": identifier, "title": passage.title, "text": passage.text}
+        _refuse_empty(where, count)
+        for name, documents in named.items():
+            _refuse(where, f"{name} name unknown documents", documents)
+        _refuse(where, "passages with empty text", empty)
+
+    def _documents(self, name: str) -> set[str]:
+        """Return the documents that ``qrels`` or ``excluded`` name."""
+        return {d for documents in getattr(self, name).values() for d in documents}
+
     def check(self, where: str) -> None:
         """Raise DataError, naming ``where``, if the collection breaks the contract of its form."""
-        if not self.corpus:
-            raise DataError(f"{where}: the corpus is empty; check the raw files and max_passages")
-        for name, table in (("qrels", self.qrels), ("excluded", self.excluded)):
-            _refuse(where, f"{name} name unknown queries", (q for q in table if q not in self.queries))
-            _refuse(
-                where,
-                f"{name} name unknown documents",
-                (d for documents in table.values() for d in documents if d not in self.corpus),
-            )
-        _refuse(where, "queries with empty text", (i for i, q in self.queries.items() if not q.text.strip()))
+        _refuse_empty(where, len(self.corpus))
+        self._check_queries(where)
+        for name in ("qrels", "excluded"):
+            _refuse(where, f"{name} name unknown documents", self._documents(name).difference(self.corpus))
         _refuse(where, "passages with empty text", (i for i, p in self.corpus.items() if not p.text.strip()))
+
+    def _check_queries(self, where: str) -> None:
+        for name in ("qrels", "excluded"):
+            _refuse(where, f"{name} name unknown queries", (q for q in getattr(self, name) if q not in self.queries))
+        _refuse(where, "queries with empty text", (i for i, q in self.queries.items() if not q.text.strip()))
+
+    @property
+    def judged_by(self) -> str:
+        """Return how a ranked passage is judged: by ``qrels``, or by ``answers`` (it holds one of the query's)."""
+        return self.manifest.get("judged_by", "qrels")
 
     def counts(self) -> dict[str, Any]:
         """Return numbers of passages, queries (also by split) and judgements."""
@@ -185,6 +215,11 @@ def _table(path: Path, columns: list[str]) -> list[dict[str, str]]:
     if rows and list(rows[0]) != columns:
         raise DataError(f"{path}: columns {list(rows[0])}, expected {columns}")
     return rows
+
+
+def _refuse_empty(where: str, count: int) -> None:
+    if not count:
+        raise DataError(f"{where}: the corpus is empty; check the raw files and max_passages")
 
 
 def _refuse(where: str, what: str, ids: Iterable[str]) -> None:

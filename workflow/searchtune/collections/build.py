@@ -1,22 +1,46 @@
 """Stage ``collections.build``: from a publisher's raw files to a collection at the scale's size."""
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from searchtune.collections.beir import SPLITS, Collection, Passage, Query
 from searchtune.collections.readers import reader_of
 from searchtune.collections.sources import Source, SourceQuestion
 from searchtune.collections.splits import split_of
+from searchtune.collections.streams import Survey, order_key, sample, survey
 from searchtune.errors import DataError
 from searchtune.files import sha256_tree
 from searchtune.stage import Job
 
+# a passage kept: id and text
+Kept = Iterator[tuple[str, Passage]]
+
 
 def seeded_order(ids: Iterable[str], seed: int) -> list[str]:
     """Return ids in an order fixed by ``seed`` alone: a sample of n is the first n, so a smaller one is its prefix."""
-    return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}\x1f{i}".encode()).digest())
+    return sorted(ids, key=lambda i: order_key(seed, i))
+
+
+def resolve_articles(source: Source, found: Survey, where: str) -> None:
+    """Give each question without an article of its own that of its first relevant passage, if it has one."""
+    for question in source.questions.values():
+        if not question.article and question.relevant:
+            first = next(iter(question.relevant))
+            refuse_unknown(question, [first], found, where)
+            question.article = found.places[first][1]
+
+
+def refuse_unknown(question: SourceQuestion, documents: Iterable[str], found: Survey, where: str) -> None:
+    """Raise DataError if one of a question's relevant documents is not in the corpus."""
+    if unknown := sorted(set(documents) - set(found.places)):
+        raise DataError(
+            f"{question.where or where}, query {question.id!r}: qrels name unknown documents: "
+            f"{', '.join(map(repr, unknown[:3]))}"
+        )
 
 
 def assign_splits(source: Source, seed: int, shares: dict[str, float]) -> dict[str, list[str]]:
@@ -47,71 +71,92 @@ def sample_questions(
 
 
 def choose_passages(
-    source: Source, questions: Iterable[SourceQuestion], limit: int | None, seed: int, where: str
-) -> list[str]:
-    """Return the ids of the passages kept, in file order.
+    source: Source, found: Survey, questions: Sequence[SourceQuestion], limit: int | None, seed: int, where: str
+) -> np.ndarray | None:
+    """Return which passages are kept, a truth value each, or None for all of them.
 
     The passages of the kept questions stay; the rest of ``limit`` is filled in seeded order.
     DataError where ``limit`` is smaller than what the questions need.
     """
-    unknown = sorted({i for question in questions for i in question.relevant} - set(source.passages))
-    if unknown:
-        raise DataError(f"{where}: qrels name unknown documents: {', '.join(map(repr, unknown[:3]))}")
-    if limit is None:
-        return list(source.passages)
-    needed = {i for question in questions for i in question.relevant}
+    for question in questions:
+        refuse_unknown(question, question.relevant, found, where)
+    if limit is None or found.prefixes is None:
+        return None
+    needed = {found.places[i][0] for question in questions for i in question.relevant}
     if len(needed) > limit:
         raise DataError(
             f"{where}: max_passages is {limit}, but the sampled queries have {len(needed)} relevant "
             "passages; raise max_passages or lower n_train, n_dev, n_test"
         )
-    others = seeded_order((i for i in source.passages if i not in needed), seed)
-    kept = needed.union(others[: limit - len(needed)])
-    return [i for i in source.passages if i in kept]
+    return sample(source.passages, found.prefixes, needed, limit, seed)
+
+
+def survey_of(source: Source, seed: int | None) -> Survey:
+    """Go through a source's passages: where those that its questions name stand, and which are questions themselves."""
+    questions = source.questions.values()
+    wanted = {i for question in questions for i in question.relevant}
+    return survey(source.passages, wanted, {question.id: question.text for question in questions}, seed)
+
+
+def prepare(source: Source, params: dict[str, Any]) -> tuple[Collection, Kept]:
+    """Return the collection that ``params`` asks for with an empty corpus, and the passages of that corpus.
+
+    ``params``: see :func:`make_collection`. The passages are read from the source while they are iterated.
+    """
+    where = f"collection {params['id']!r}"
+    limit, seed = params["max_passages"], params["seed"]
+    found = survey_of(source, None if limit is None else seed)
+    if not found.count:
+        raise DataError(f"{where}: the corpus is empty; check the raw files")
+    resolve_articles(source, found, where)
+    available = assign_splits(source, params["split_seed"], params["shares"])
+    sizes = {split: params[f"n_{split}"] for split in SPLITS}
+    chosen = sample_questions(available, sizes, seed, where)
+    if not chosen and not (source.unjudged or sizes["test"] == 0):
+        raise DataError(f"{where}: there are no queries; check the raw files and n_train, n_dev, n_test")
+    questions = [source.questions[i] for i in chosen]
+    kept = choose_passages(source, found, questions, limit, seed, where)
+    echoes = {i for i, place in found.echoes.items() if i in chosen and (kept is None or kept[place])}
+    collection = Collection(
+        corpus={},
+        queries={question.id: query_of(question, chosen[question.id]) for question in questions},
+        qrels={question.id: dict(question.relevant) for question in questions},
+        excluded={i: {i} for i in chosen if i in echoes},
+        manifest=manifest_of(source, found, available, params),
+    )
+    rows = source.passages.items() if kept is None else compress(source.passages.items(), kept)
+    return collection, ((i, Passage(passage.title, passage.text)) for i, passage in rows)
+
+
+def manifest_of(
+    source: Source, found: Survey, available: Mapping[str, Sequence[str]], params: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the manifest says of the source; ``available``: split -> question ids."""
+    manifest = {
+        "id": params["id"],
+        "available_queries": {s: len(ids) for s, ids in available.items()},
+        "articles": {split: len({source.questions[i].article for i in ids} - {""}) for split, ids in available.items()},
+        "available_passages": found.count,
+        "params": params,
+    }
+    return manifest if source.judged_by == "qrels" else manifest | {"judged_by": source.judged_by}
+
+
+def query_of(question: SourceQuestion, split: str) -> Query:
+    """Return a question as a query of a split."""
+    return Query(question.text, metadata={"split": split, "article": question.article, "answers": question.answers})
 
 
 def make_collection(source: Source, params: dict[str, Any]) -> Collection:
-    """Return the collection that ``params`` asks for: splits by article, sampled queries, cut corpus.
+    """Return the collection that ``params`` asks for, held in memory: splits by article, sampled queries, cut corpus.
 
     ``params``: id, max_passages (None = all), n_train, n_dev, n_test (None = all), seed (sampling),
     split_seed, shares (train, dev, test). The corpus is ordered as the source, queries by split.
     A query that is itself a passage (ArguAna: same id, same text) must not find itself, as in BEIR's evaluation.
     """
-    where = f"collection {params['id']!r}"
-    if not source.passages:
-        raise DataError(f"{where}: the corpus is empty; check the raw files")
-    available = assign_splits(source, params["split_seed"], params["shares"])
-    sizes = {split: params[f"n_{split}"] for split in SPLITS}
-    chosen = sample_questions(available, sizes, params["seed"], where)
-    if not chosen and not (source.unjudged or sizes["test"] == 0):
-        raise DataError(f"{where}: there are no queries; check the raw files and n_train, n_dev, n_test")
-    questions = [source.questions[i] for i in chosen]
-    kept = choose_passages(source, questions, params["max_passages"], params["seed"], where)
-    excluded = {i: {i} for i in chosen if i in kept and source.passages[i].text == source.questions[i].text}
-    articles = {split: len({source.questions[i].article for i in ids}) for split, ids in available.items()}
-    return Collection(
-        corpus={i: Passage(source.passages[i].title, source.passages[i].text) for i in kept},
-        queries={
-            i: Query(
-                source.questions[i].text,
-                metadata={
-                    "split": split,
-                    "article": source.questions[i].article,
-                    "answers": source.questions[i].answers,
-                },
-            )
-            for i, split in chosen.items()
-        },
-        qrels={question.id: dict(question.relevant) for question in questions},
-        excluded=excluded,
-        manifest={
-            "id": params["id"],
-            "available_queries": {s: len(ids) for s, ids in available.items()},
-            "articles": articles,
-            "available_passages": len(source.passages),
-            "params": params,
-        },
-    )
+    collection, passages = prepare(source, params)
+    collection.corpus.update(passages)
+    return collection
 
 
 def raw_paths(artefacts: Path | list[Path], names: list[str]) -> list[Path]:
@@ -130,11 +175,11 @@ def run(job: Job) -> dict[str, Any]:
     """Stage ``collections.build``: input raw (fetched artefacts); output collection (folder).
 
     Params: raw (files, relative to the folder of the artefacts), reader, licence, canary and those of
-    :func:`make_collection`.
+    :func:`make_collection`. The corpus of a large format goes from file to file (about 30 bytes a passage in memory).
     """
     params = job.params
     paths = raw_paths(job.inputs["raw"], params["raw"])
-    collection = make_collection(reader_of(params["reader"])(paths, params["id"]), params)
+    collection, passages = prepare(reader_of(params["reader"])(paths, params["id"]), params)
     collection.manifest |= {
         "licence": params["licence"],
         "canary": list(params["canary"]),
@@ -143,8 +188,8 @@ def run(job: Job) -> dict[str, Any]:
             {"file": name, "sha256": sha256_tree(path)} for name, path in zip(params["raw"], paths, strict=True)
         ],
     }
-    collection.save(job.outputs["collection"])
-    counts = collection.counts()
+    collection.save(job.outputs["collection"], passages)
+    counts = collection.manifest["counts"]
     return {
         "passages": counts["passages"],
         "queries": counts["queries"],

@@ -1,13 +1,14 @@
 """Reader of LoTTE (Santhanam et al. 2022, arXiv 2112.01488): a corpus a domain and split, forum and search queries."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from searchtune.collections.sources import Source, SourcePassage, SourceQuestion, clean
+from searchtune.collections.sources import Source, SourceQuestion, clean
+from searchtune.collections.streams import FilePassages, Row, SourcePassage
 from searchtune.errors import DataError
-from searchtune.files import iter_jsonl
+from searchtune.files import numbered_jsonl
 
 _QAS = re.compile(r"qas\.(?P<kind>[a-z]+)\.jsonl")
 
@@ -17,37 +18,32 @@ def read_lotte(paths: Sequence[Path], prefix: str) -> Source:
 
     Passage ids are the publisher's; query ids have their kind in front (``forum-12``), for each kind counts from 0.
     LoTTE's dev and test are other communities with corpora of their own, so all queries of a corpus are for testing.
-    ``prefix`` is not used. DataError for a row of another form, a duplicate id or a file of another name.
+    The corpus stays in its file. ``prefix`` is not used. DataError for a row of another form, a duplicate id of a query
+    or a file of another name.
     """
-    source = Source()
-    for path in paths:
-        if path.suffix == ".tsv":
-            _add_corpus(source, path)
+    corpora = [path for path in paths if path.suffix == ".tsv"]
+    source = Source(FilePassages(lambda: (row for path in corpora for row in _passages(path))))
     for path in paths:
         if match := _QAS.fullmatch(path.name):
-            for number, row in enumerate(iter_jsonl(path), 1):
-                source.add_question(path, _question(source, f"{path}, line {number}", match["kind"], row))
-        elif path.suffix != ".tsv":
+            for number, row in numbered_jsonl(path):
+                source.add_question(path, _question(f"{path}, line {number}", match["kind"], row))
+        elif path not in corpora:
             raise DataError(f"{path}: LoTTE has collection.tsv and qas.<kind>.jsonl (forum, search); name one of these")
     return source
 
 
-def _add_corpus(source: Source, path: Path) -> None:
+def _passages(path: Path) -> Iterator[Row]:
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             identifier, tab, text = line.rstrip("\n").partition("\t")
             if not tab or not identifier:
                 raise DataError(f"{path}, line {number}: not of the form id, tab, text")
-            if identifier in source.passages:
-                raise DataError(f"{path}, line {number}: duplicate id {identifier!r}")
-            source.passages[identifier] = SourcePassage("", clean(text), identifier)
+            yield path, number, identifier, SourcePassage("", clean(text), identifier)
 
 
-def _question(source: Source, where: str, kind: str, row: Any) -> SourceQuestion:
-    if not isinstance(row, dict) or not {"qid", "query", "answer_pids"} <= set(row) or not row["answer_pids"]:
+def _question(where: str, kind: str, row: dict[str, Any]) -> SourceQuestion:
+    if not {"qid", "query", "answer_pids"} <= set(row) or not row["answer_pids"]:
         raise DataError(f"{where}: a row has qid, query and a list of answer_pids that is not empty")
     relevant = {str(pid): 1 for pid in row["answer_pids"]}
-    if unknown := sorted(set(relevant) - set(source.passages)):
-        raise DataError(f"{where}: answer_pids name unknown passages: {', '.join(unknown[:3])}")
     article = next(iter(relevant))
-    return SourceQuestion(f"{kind}-{row['qid']}", clean(row["query"]), [], article, relevant, "test")
+    return SourceQuestion(f"{kind}-{row['qid']}", clean(row["query"]), [], article, relevant, "test", where)

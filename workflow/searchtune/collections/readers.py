@@ -1,5 +1,6 @@
 """Which reader serves which format of a collection's raw files."""
 
+from searchtune.collections.dpr import read_dpr
 from searchtune.collections.lotte import read_lotte
 from searchtune.collections.sources import Reader, read_beir, read_nq_swapped, read_squad
 from searchtune.collections.texts import read_texts
@@ -10,6 +11,7 @@ READERS: dict[str, Reader] = {
     "nq_swapped": read_nq_swapped,
     "beir": read_beir,
     "lotte": read_lotte,
+    "dpr": read_dpr,
     "texts": read_texts,
 }
 

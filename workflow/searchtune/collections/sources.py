@@ -1,36 +1,32 @@
 """Readers of publishers' formats: distinct passages, human questions, answers, source articles.
 
 A reader takes the raw files and a prefix for passage ids and returns a :class:`Source`. Readers do
-not sample, split or judge; :mod:`searchtune.collections.build` does.
+not sample, split or judge; :mod:`searchtune.collections.build` does. Readers of formats that may be
+large return passages that stay in their files (:mod:`searchtune.collections.streams`).
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from searchtune.collections.splits import normalise_article
+from searchtune.collections.streams import FilePassages, Passages, Row, SourcePassage
 from searchtune.errors import DataError
-from searchtune.files import iter_jsonl, read_json, read_tsv
+from searchtune.files import iter_jsonl, numbered_jsonl, read_json, read_tsv
 
 _NQ = re.compile(r"\s*Question: (?P<question>.*?)\nContext: (?P<passage>.*)", re.S)
 _OPENING_WORDS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePassage:
-    """A distinct passage; ``article`` names the document that it was cut from."""
-
-    title: str
-    text: str
-    article: str
-
-
 @dataclass(slots=True)
 class SourceQuestion:
-    """A human question. ``relevant`` maps passage ids to grades; ``split`` is the publisher's own, if there is one."""
+    """A human question. ``relevant`` maps passage ids to grades; ``split`` is the publisher's own, if there is one.
+
+    An empty ``article`` is that of the first relevant passage; ``where`` is the place that errors name.
+    """
 
     id: str
     text: str
@@ -38,17 +34,19 @@ class SourceQuestion:
     article: str
     relevant: dict[str, int]
     split: str | None = None
+    where: str = ""
 
 
 @dataclass
 class Source:
     """What a reader found: passages by id and questions by id, in file order; ``unjudged``: a format without
-    questions.
+    questions; ``judged_by``: ``qrels``, or ``answers`` where a passage is relevant if it holds a short answer.
     """
 
-    passages: dict[str, SourcePassage] = field(default_factory=dict)
+    passages: Passages = field(default_factory=dict)
     questions: dict[str, SourceQuestion] = field(default_factory=dict)
     unjudged: bool = False
+    judged_by: str = "qrels"
 
     def add_question(self, where: Path, question: SourceQuestion) -> None:
         """Add a question; DataError for an id that is there already."""
@@ -82,7 +80,8 @@ def read_squad(paths: Sequence[Path], prefix: str) -> Source:
     front of the passage: in SQuADShifts they are file names and addresses. A file whose one title
     covers everything (Reddit comments) has no articles, so each passage is its own.
     """
-    source = Source()
+    passages: dict[str, SourcePassage] = {}
+    source = Source(passages)
     for path in paths:
         articles = _value(path, read_json(path), "data")
         one_title = len({article.get("title") for article in articles}) == 1 and len(articles[0]["paragraphs"]) > 1
@@ -91,7 +90,7 @@ def read_squad(paths: Sequence[Path], prefix: str) -> Source:
                 text = clean(_value(path, paragraph, "context"))
                 passage_id = text_id(prefix, text)
                 name = passage_id if one_title else normalise_article(article.get("title") or passage_id)
-                passage = source.passages.setdefault(passage_id, SourcePassage("", text, name))
+                passage = passages.setdefault(passage_id, SourcePassage("", text, name))
                 for item in paragraph["qas"]:
                     answers = distinct(answer["text"] for answer in item.get("answers", []))
                     source.add_question(
@@ -110,14 +109,15 @@ def read_nq_swapped(paths: Sequence[Path], prefix: str) -> Source:
     so the article is the opening of the passage with its true entity put back: near-copies then
     share a split. A question asked of two passages is one query with two relevant passages.
     """
-    source = Source()
+    passages: dict[str, SourcePassage] = {}
+    source = Source(passages)
     by_question: dict[str, SourceQuestion] = {}
     for path in paths:
         for number, example in enumerate(_value(path, read_json(path), "examples")):
             question, text = _question_and_passage(path, number, example)
             passage_id = text_id(prefix, text)
             article = _restored_article(text, example)
-            passage = source.passages.setdefault(passage_id, SourcePassage("", text, article))
+            passage = passages.setdefault(passage_id, SourcePassage("", text, article))
             if known := by_question.get(question):
                 known.relevant[passage_id] = 1
                 known.answers = distinct([*known.answers, example["target"]])
@@ -146,35 +146,35 @@ def _restored_article(text: str, example: dict) -> str:
 def read_beir(paths: Sequence[Path], prefix: str) -> Source:
     """Read a BEIR-style folder: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/<split>.tsv. Ids are kept.
 
-    A folder without queries.jsonl is a corpus without questions.
+    A folder without queries.jsonl is a corpus without questions. The corpus stays in its file.
     """
-    source = Source(unjudged=not any((folder / "queries.jsonl").is_file() for folder in paths))
-    for folder in paths:
-        for row in iter_jsonl(folder / "corpus.jsonl"):
-            identifier = str(row["_id"])
-            if identifier in source.passages:
-                raise DataError(f"{folder / 'corpus.jsonl'}: duplicate id {identifier!r}")
-            article = (row.get("metadata") or {}).get("article") or identifier
-            source.passages[identifier] = SourcePassage(clean(row.get("title") or ""), clean(row["text"]), article)
-        if source.unjudged:
-            continue
+    files = [folder / "corpus.jsonl" for folder in paths]
+    source = Source(
+        FilePassages(lambda: (row for file in files for row in _beir_passages(file))),
+        unjudged=not any((folder / "queries.jsonl").is_file() for folder in paths),
+    )
+    for folder in paths if not source.unjudged else ():
         judged, splits = _beir_qrels(folder)
-        for row in iter_jsonl(folder / "queries.jsonl"):
+        path = folder / "queries.jsonl"
+        where = str(path)
+        for row in iter_jsonl(path):
             identifier, metadata = str(row["_id"]), row.get("metadata") or {}
-            relevant = dict(judged.get(identifier, {}))
-            if relevant:
-                source.add_question(
-                    folder / "queries.jsonl",
-                    SourceQuestion(
-                        identifier,
-                        clean(row["text"]),
-                        distinct(metadata.get("answers") or []),
-                        metadata.get("article") or _article_of(source, folder, relevant),
-                        relevant,
-                        splits.get(identifier) or metadata.get("split"),
-                    ),
-                )
+            if relevant := dict(judged.get(identifier, {})):
+                answers = distinct(metadata.get("answers") or [])
+                split = splits.get(identifier) or metadata.get("split")
+                article = metadata.get("article") or ""
+                question = SourceQuestion(identifier, clean(row["text"]), answers, article, relevant, split, where)
+                source.add_question(path, question)
     return source
+
+
+def _beir_passages(path: Path) -> Iterator[Row]:
+    for number, row in numbered_jsonl(path):
+        if "_id" not in row or not isinstance(row.get("text"), str):
+            raise DataError(f"{path}, line {number}: a document has an _id and a text")
+        identifier = str(row["_id"])
+        article = (row.get("metadata") or {}).get("article") or identifier
+        yield path, number, identifier, SourcePassage(clean(row.get("title") or ""), clean(row["text"]), article)
 
 
 def _beir_qrels(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
@@ -189,13 +189,6 @@ def _beir_qrels(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, str]
             if path.stem in ("train", "dev", "test"):
                 splits[row["query-id"]] = path.stem
     return judged, splits
-
-
-def _article_of(source: Source, folder: Path, relevant: dict[str, int]) -> str:
-    first = next(iter(relevant))
-    if first not in source.passages:
-        raise DataError(f"{folder}: qrels name unknown documents: {first!r}")
-    return source.passages[first].article
 
 
 def _value(path: Path, row: Any, key: str) -> Any:

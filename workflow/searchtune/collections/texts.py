@@ -104,11 +104,11 @@ def texts_in(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 def read_texts(paths: Sequence[Path], prefix: str) -> Source:
     """Read files, and folders of them, as a corpus of passages without questions. Equal passages are kept once."""
-    source = Source(unjudged=True)
+    passages: dict[str, SourcePassage] = {}
     for path in paths:
         for file in files_of(path):
             article = str(file.relative_to(path)) if path.is_dir() else file.name
             for title, paragraphs in texts_in(file):
                 for text in passages_of(paragraphs):
-                    source.passages.setdefault(text_id(prefix, text), SourcePassage(title, text, article))
-    return source
+                    passages.setdefault(text_id(prefix, text), SourcePassage(title, text, article))
+    return Source(passages, unjudged=True)

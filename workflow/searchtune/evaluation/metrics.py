@@ -38,7 +38,7 @@ def evaluate(qrels: Qrels, run: Mapping[str, Scored], metrics: Sequence[str], al
     return table
 
 
-def missing_queries(qrels: Qrels, run: Mapping[str, Any]) -> list[str]:
+def missing_queries(qrels: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     """Return the queries of the qrels that the run lacks, sorted."""
     return sorted(set(qrels) - set(run))
 
@@ -48,11 +48,16 @@ def _check(qrels: Qrels, run: Mapping[str, Scored], allow_missing: bool) -> None
         raise DataError("too few queries: the qrels are empty, so there is nothing to evaluate")
     if unjudged := sorted(query for query, documents in qrels.items() if not documents):
         raise DataError(f"{len(unjudged)} queries of the qrels have no judgement, such as {unjudged[0]!r}")
-    missing = missing_queries(qrels, run)
-    if missing and not allow_missing:
+    if not allow_missing:
+        refuse_missing(qrels, run)
+
+
+def refuse_missing(queries: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Raise DataError, which lists them, for queries that the run lacks."""
+    if missing := missing_queries(queries, run):
         shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
         raise DataError(
-            f"too few queries: the run lacks {len(missing)} of {len(qrels)} queries of the qrels "
+            f"too few queries: the run lacks {len(missing)} of {len(queries)} queries of the qrels "
             f"({shown}); finish the run, or count them as 0 with allow_missing"
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run, read_scores
 from searchtune.errors import DataError
+from searchtune.evaluation.answers import NO_NDCG
 from searchtune.evaluation.metrics import write_metrics
 from searchtune.evaluation.significance import paired_test
 from searchtune.evaluation.udapdr_ablations import ABLATION_COLUMNS, ablation_rows
@@ -69,16 +70,19 @@ def released_ndcg_of(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, R
 
 
 def add_released(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -> None:
-    """Add the released nDCG (fault U9) to the scores of a collection's runs."""
-    for run, scores in scored:
+    """Add the released nDCG (fault U9) to the scores of a collection's runs; none where it is judged by answers."""
+    for run, scores in scored if collection.judged_by == "qrels" else ():
         judged = {query: collection.qrels[query] for query in scores["nDCG@10"]}
         scores[RELEASED] = released_ndcg_of(judged, read_run(run.path))
 
 
 def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scores: PerSystem) -> list[dict[str, Any]]:
-    """Return what fault U9 is worth: nDCG@10 of every system, standard and as the released code computes it."""
+    """Return what fault U9 is worth: nDCG@10 of every system, standard and as the released code computes it.
+
+    A collection that is judged by answers has no nDCG and so no rows.
+    """
     rows = []
-    for system, path in runs.items():
+    for system, path in runs.items() if collection.judged_by == "qrels" else ():
         standard = scores[system]["nDCG@10"]
         released = released_ndcg_of({query: collection.qrels[query] for query in standard}, read_run(path))
         values = {"corrected": mean(standard), "released": mean(released)}
@@ -119,7 +123,9 @@ def p_values(scores: PerSystem, seed: int, permutations: int) -> dict[tuple[str,
     return places
 
 
-def quality_rows(collection: str, scores: BySeed, seen: str, params: Mapping[str, Any]) -> list[dict]:
+def quality_rows(
+    collection: str, scores: BySeed, seen: str, params: Mapping[str, Any], judged_by: str = "qrels"
+) -> list[dict]:
     """Return the rows of quality.tsv; ``seen``: what the encoder's checkpoint was trained on before us."""
     means = averaged(scores)
     found = p_values(means, params["seed"], params["permutations"])
@@ -138,19 +144,19 @@ def quality_rows(collection: str, scores: BySeed, seen: str, params: Mapping[str
                     "ci_high": high,
                     "n": len(values),
                     **tests,
-                    "note": note_of(system, len(seeds), seen),
+                    "note": note_of(system, len(seeds), seen, judged_by),
                 }
             )
     return rows
 
 
-def note_of(system: str, seeds: int, seen: str) -> str:
-    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it."""
-    if system in ENCODER_SYSTEMS:
-        return seen
-    if system in TRAINED:
-        return "one seed" if seeds == 1 else f"{seeds} seeds"
-    return ""
+def note_of(system: str, seeds: int, seen: str, judged_by: str = "qrels") -> str:
+    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it; and, of a
+    collection without judgements, how a hit is told.
+    """
+    told = ["one seed" if seeds == 1 else f"{seeds} seeds"] if system in TRAINED else []
+    told = [seen] if system in ENCODER_SYSTEMS else told
+    return "; ".join(text for text in (*told, NO_NDCG if judged_by == "answers" else "") if text)
 
 
 def sign(name: str, value: float, threshold: str, passed: bool, note: str) -> dict[str, Any]:
@@ -178,8 +184,11 @@ def reranker_signs(folders: Sequence[Path]) -> list[dict]:
 
 
 def teacher_sign(scores: PerSystem, seed: int, permutations: int, where: str = "") -> dict:
-    """Return the sign that shuffled teacher scores make the student worse (nDCG@10, test queries)."""
-    adapted, shuffled = (scores[name]["nDCG@10"] for name in ("student_adapted", "student_shuffled_teacher"))
+    """Return the sign that shuffled teacher scores make the student worse (test queries; nDCG@10, or RR where that is
+    not defined).
+    """
+    metric = "nDCG@10" if "nDCG@10" in scores["student_adapted"] else "RR"
+    adapted, shuffled = (scores[name][metric] for name in ("student_adapted", "student_shuffled_teacher"))
     queries = sorted(adapted)
     p = paired_test([adapted[q] for q in queries], [shuffled[q] for q in queries], seed, permutations)
     return sign(
@@ -187,7 +196,7 @@ def teacher_sign(scores: PerSystem, seed: int, permutations: int, where: str = "
         p,
         "p < 0.05, loss > 0",
         p < ALPHA and mean(shuffled) < mean(adapted),
-        f"nDCG@10 {mean(adapted):.3f} with the teachers' scores, {mean(shuffled):.3f} with shuffled ones",
+        f"{metric} {mean(adapted):.3f} with the teachers' scores, {mean(shuffled):.3f} with shuffled ones",
     )
 
 
@@ -284,7 +293,11 @@ def run(job: Job) -> dict[str, Any]:
     for name, collection in collections.items():
         targets[name], files = by_seed(scored, name, "", [s for s in SYSTEMS if s not in params["without"]])
         faults += fault_rows(collection, name, files, {s: seeds[0] for s, seeds in targets[name].items()})
-    quality = [row for name in targets for row in quality_rows(name, targets[name], params["seen"], params)]
+    quality = [
+        row
+        for name, collection in collections.items()
+        for row in quality_rows(name, targets[name], params["seen"], params, collection.judged_by)
+    ]
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
     synthesis = [row for path in tables for row in read_tsv(path)]
     signs = signs_of(job, targets, synthesis)

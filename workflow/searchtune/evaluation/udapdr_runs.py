@@ -8,6 +8,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import read_run
 from searchtune.errors import DataError
+from searchtune.evaluation.answers import ANSWER_METRICS, judged_by_answers
 from searchtune.evaluation.metrics import evaluate
 from searchtune.evaluation.significance import bootstrap_ci, seed_interval
 
@@ -57,12 +58,23 @@ def runs_of(paths: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> list[Ru
 def score_runs(
     runs: Sequence[Run], collections: Mapping[str, Collection], splits: Sequence[str]
 ) -> list[tuple[Run, Scores]]:
-    """Return each run with its scores on the judged queries of ``splits``."""
+    """Return each run with its scores on the judged queries of ``splits``.
+
+    Where a collection is judged by answers, these are Success@5 and RR on all queries of ``splits``.
+    """
     judged = {
         name: {q: grades for split in splits for q, grades in collection.qrels_of(split).items() if grades}
         for name, collection in collections.items()
     }
-    return [(run, evaluate(judged[run.collection], read_run(run.path), METRICS)) for run in runs]
+    found = []
+    for run in runs:
+        ranked, collection = read_run(run.path), collections[run.collection]
+        if collection.judged_by == "answers":
+            scores = evaluate(judged_by_answers(collection, ranked, splits), ranked, ANSWER_METRICS)
+        else:
+            scores = evaluate(judged[run.collection], ranked, METRICS)
+        found.append((run, scores))
+    return found
 
 
 def by_seed(

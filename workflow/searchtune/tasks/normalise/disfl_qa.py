@@ -41,9 +41,10 @@ def query_reformulation(paths: Sequence[Path], dataset: str, max_words: int) -> 
     """
     disfl, squad = paths
     source = read_squad([squad], "squad")
+    keys = {identifier: key_of(passage.text) for identifier, passage in source.passages.items()}
     asked: dict[tuple[str, str], list[SourceQuestion]] = {}
     for question in source.questions.values():
-        passage = key_of(source.passages[next(iter(question.relevant))].text)
+        passage = keys[next(iter(question.relevant))]
         for answer in {key_of(a) for a in question.answers}:
             asked.setdefault((passage, answer), []).append(question)
     for number, row in enumerate(read_json(disfl)["examples"]):
