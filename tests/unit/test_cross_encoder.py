@@ -10,12 +10,13 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.synthetic import Synthetic
 from searchtune.errors import ConfigError, DataError, ModelError
 from searchtune.reranking.cross_encoder import mean_scores
-from searchtune.reranking.teachers import combine, labelled, tuple_windows
+from searchtune.reranking.teachers import combine, labelled, plan_windows, tuple_windows
 from searchtune.training.cross_encoder import (
     batches,
     choose_negatives,
     learning_rate,
     make_groups,
+    released_batches,
     released_learning_rate,
     unseen,
 )
@@ -52,6 +53,14 @@ def test_the_released_schedule_hardly_decays():
     assert released_learning_rate(500, 320_000, 1.0) == 0.5
     assert released_learning_rate(9_999, 320_000, 1.0) == pytest.approx(0.9718, abs=1e-3)
     assert learning_rate(9_999, 10_000, 1_000, 1.0) < 0.001
+
+
+def test_the_released_batches_follow_the_file_and_lose_the_last_step():
+    # fault U13: seven queries, three a step; corrected, every query trains
+    assert released_batches(7, 3) == [[0, 1, 2], [3, 4, 5]]
+    assert released_batches(6, 3) == [[0, 1, 2], [3, 4, 5]]
+    assert released_batches(2, 3) == [[0, 1]]
+    assert sorted(i for batch in batches([1] * 7, 3, random.Random(0)) for i in batch) == list(range(7))
 
 
 def test_negatives_follow_their_policy_and_never_hold_the_source():
@@ -92,6 +101,27 @@ def test_tuples_hold_the_source_once_and_keep_their_size():
         ["d1", "d7", "d8", "d9"],
     ]
     assert tuple_windows(CANDIDATES[:2], "d1", 4, 1, 10) == tuple_windows(CANDIDATES[:2], "d1", 4, 3, 10) == []
+
+
+def test_the_source_stands_twice_where_the_fault_is_on():
+    # fault U4: the source d1 keeps rank 2 of the first window, so that every later window starts one rank earlier
+    assert tuple_windows(CANDIDATES, "d1", 4, 3, 10, twice=True) == [
+        ["d1", "d0", "d1", "d2"],
+        ["d1", "d3", "d4", "d5"],
+        ["d1", "d6", "d7", "d8"],
+    ]
+
+
+def test_windows_of_a_query_are_shuffled_unless_the_fault_is_on():
+    rows = [row("q", "d0", "label", 1, f"y0-{i}") for i in range(8)]
+    params = {"nway": 3, "windows": 3, "depth": 8, "n_tuples": 99, "seed": 5, "faults": []}
+    kept, plain = ([(r.id, n) for r, n, _ in plan_windows(rows, params | {"faults": f})] for f in ([], ["U4"]))
+    assert plain == [(f"y0-{i}", n) for i in range(8) for n in range(3)]
+    assert kept != plain and sorted(kept) == plain
+    # the first tuples are those of the first queries: two of eight instead of any
+    few = params | {"n_tuples": 6}
+    assert {r.id for r, _, _ in plan_windows(rows, few | {"faults": ["U4"]})} == {"y0-0", "y0-1"}
+    assert [(r.id, n) for r, n, _ in plan_windows(rows, few)] == kept[:6] and len({key for key, _ in kept[:6]}) > 2
 
 
 def test_teachers_are_combined_as_asked():

@@ -7,7 +7,15 @@ import pytest
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import write_jsonl
-from searchtune.training.distillation import Tokens, Tuple, load_tuples, plan_batches, rate_at, shuffle_scores
+from searchtune.training.distillation import (
+    Tokens,
+    Tuple,
+    load_tuples,
+    plan_batches,
+    rate_at,
+    seen_by_ranks,
+    shuffle_scores,
+)
 
 TEXTS = {f"d{i}": f"{word} by the old {word}" for i, word in enumerate(["river", "mill", "boat", "bridge", "grain"])}
 PARAMS = {
@@ -28,6 +36,7 @@ PARAMS = {
     "dim": 16,
     "passage_length": 16,
     "query_length": 8,
+    "faults": [],
 }
 
 
@@ -68,6 +77,28 @@ def test_phases_follow_each_other_and_each_tuple_comes_once_an_epoch():
     assert sorted(order) == sorted(list(range(12)) * 2)
     assert {rows[i].phase for i in order[:12]} == {0} and {rows[i].phase for i in order[12:]} == {1}
     assert all(len({len(rows[i].passages) for i in batch}) == 1 for batch in plan)
+
+
+def test_tuples_follow_the_file_where_the_fault_is_on():
+    # fault U4: five tuples, two a step
+    rows = [Tuple(f"t{i}", "q", ("a", "b"), (1.0, 0.0)) for i in range(5)]
+    tokens = Tokens([[1]] * 5, {"a": [1], "b": [1, 2]})
+    assert plan_batches(rows, tokens, PARAMS | {"faults": ["U4"]}) == [[0, 1], [2, 3], [4]]
+    shuffled = plan_batches(rows, tokens, PARAMS)
+    assert [i for batch in shuffled for i in batch] != list(range(5))
+    assert sorted(i for batch in shuffled for i in batch) == list(range(5))
+
+
+def test_several_processes_see_one_part_of_the_tuples():
+    # fault U14: of 10 tuples in batches of 4, two processes both read 0, 2, 4, 6, 8, and two a step
+    rows = [Tuple(f"t{i}", "q", ("a", "b"), (1.0, 0.0)) for i in range(10)]
+    seen, size = seen_by_ranks(rows, 4, 2)
+    assert [row.id for row in seen] == ["t0", "t2", "t4", "t6", "t8"] and size == 2
+    assert seen_by_ranks(rows, 4, 1) == (rows, 4)
+    # the paper's 100K tuples on four GPUs: a quarter, in steps of 4 different ones instead of 16
+    quarter, size = seen_by_ranks(rows * 10_000, 16, 4)
+    assert (len(quarter), size) == (25_000, 4)
+    assert seen_by_ranks(rows, 2, 4)[1] == 1
 
 
 def test_the_rate_is_constant_as_released_or_warms_up():

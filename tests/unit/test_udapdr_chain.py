@@ -396,3 +396,46 @@ def test_a_variant_with_the_same_student_differs_in_nothing(chain):
     ]
     changed = [row for row in rows if row["variant"] == "same"]
     assert {(float(row["difference"]), float(row["p_value"])) for row in changed} == {(0.0, 1.0)}
+
+
+@pytest.mark.slow
+def test_the_prompt_of_inpars_writes_about_every_passage_once(chain, tmp_path):
+    part = chain["config"]["udapdr"]
+    row = part["ablations"]["inpars"]["set"]["scale_up"]
+    config = chain["config"] | {"udapdr": part | {"scale_up": part["scale_up"] | row | {"per_prompt": 12}}}
+    params = udapdr.scale_up_args(config)
+    assert params["sampling"] == {"max_tokens": 64, "temperature": 0.0, "top_p": 1.0, "stop": "blank_line"}
+    # greedy answers of random weights are blank
+    params["sampling"] = params["sampling"] | {"max_tokens": 8, "temperature": 1.0}
+    stage(
+        "udapdr.scale_up",
+        {
+            "collection": chain["target"],
+            "prompts": chain["root"] / "amazon" / "prompts.jsonl",
+            "model": chain["models"]["lm"],
+            "templates": SCALE_UP,
+        },
+        {"queries": tmp_path / "q"},
+        params,
+    )
+    calls = read_jsonl(tmp_path / "q" / "calls.jsonl.gz")
+    # two prompts of twelve calls about 24 of the 24 passages that no demonstration shows
+    assert len(calls) == 24 and len({call["prompt_sha256"] for call in calls}) == 24
+    assert {tuple(call["sampling"]["stop"]) for call in calls} == {("\n\n",)}
+    assert {row["prompt"] for row in read_jsonl(tmp_path / "q" / "queries.jsonl")} == {0, 1}
+
+
+@pytest.mark.slow
+def test_a_chain_with_the_faults_of_the_released_code_runs(chain, tmp_path):
+    # without U3: of the few queries of a random model none has its source at ranks 2 to 5
+    faults = ["U4", "U5", "U7", "U12", "U13", "U14", "U15"]
+    config = chain["config"] | {"faults": faults}
+    run_chain(tmp_path / "released", config, chain["models"], chain["target"])
+    tuples = read_jsonl(tmp_path / "released" / "tuples.jsonl")
+    in_file = [row["id"] for row in read_jsonl(tmp_path / "released" / "filtered" / "queries.jsonl")]
+    places = [in_file.index(row["id"].rsplit("-", 1)[0]) for row in tuples]
+    assert places == sorted(places)
+    training = read_json(tmp_path / "released" / "students" / "adapted" / "training.json")
+    assert training["tuples"] == -(-len(tuples) // 4) and training["settings"]["ranks"] == 4
+    seeds = [read_json(tmp_path / "released" / "rerankers" / y / "training.json")["seed"] for y in "01"]
+    assert seeds == [13, 13]

@@ -9,7 +9,9 @@ from searchtune.errors import ConfigError
 from searchtune.evaluation.arguments import udapdr_chains
 from searchtune.files import read_tsv
 from searchtune.plan import plan
+from searchtune.synthesis.udapdr_arguments import evaluate_args
 from searchtune.synthesis.udapdr_chains import Chains, published_name
+from searchtune.synthesis.udapdr_faults import EVALUATE, FAULTS
 
 
 def chains(**changes) -> Chains:
@@ -31,13 +33,43 @@ def own(found: Chains, chain: str) -> list[str]:
         ("best_reranker", "tuples"),
         ("u5", "tuples"),
         ("direct", "students"),
+        ("inpars", "queries"),
+        ("u4", "tuples"),
+        ("u7", "filtered"),
+        ("u12", "prompts"),
+        ("u13", "rerankers"),
+        ("u14", "students"),
+        ("u15", "rerankers"),
     ],
 )
 def test_a_variant_makes_anew_what_its_change_touches_and_nothing_before(variant, first):
-    found = chains()
+    found = chains(udapdr={"run_ablations": [variant]})
     assert own(found, f"amazon.{variant}") == list(STAGES[STAGES.index(first) :])
     before = STAGES[: STAGES.index(first)]
     assert {found.owner(f"amazon.{variant}", stage) for stage in before} <= {"amazon"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_reaches_the_stages_that_it_names_and_no_other(fault):
+    as_is, changed = chains(), chains(faults=[fault])
+    touched = {stage for stage in STAGES if as_is.args("amazon", stage) != changed.args("amazon", stage)}
+    as_is_scored, scored = (evaluate_args(plan(ROOT, {"scale": "ci", "faults": f})) for f in ([], [fault]))
+    assert touched | ({EVALUATE} if as_is_scored != scored else set()) == set(FAULTS[fault].stages)
+
+
+def test_released_switches_every_fault_on_and_its_variants_are_the_chain_itself():
+    found = chains(fidelity="released", udapdr={"run_ablations": ["u4", "u7", "u15", "vanilla"]})
+    assert found.args("amazon", "students")["faults"] == ["U4", "U14"]
+    assert found.args("amazon", "students")["ranks"] == 4
+    assert [own(found, f"amazon.{name}") for name in ("u4", "u7", "u15")] == [[], [], []]
+    assert own(found, "amazon.vanilla") == list(STAGES)
+
+
+def test_rerankers_of_one_seed_are_not_those_of_another_chain():
+    # reranker 1 of the first seed and every reranker of the second one under U15 draw from one number
+    found = chains(seeds=[13, 14], udapdr={"run_ablations": ["u15"]})
+    assert found.reranker_args("amazon", 1)["seed"] == found.reranker_args("amazon.u15-s14", 1)["seed"] == 14
+    assert own(found, "amazon.u15-s14") == ["rerankers", "tuples", "students"]
 
 
 def test_seeds_share_what_comes_before_their_stage():

@@ -1,6 +1,7 @@
 """UDAPDR's tables: comparisons, signs of life, the released nDCG, latency."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from searchtune.errors import DataError
 from searchtune.evaluation import latency
 from searchtune.evaluation.udapdr import (
     RELEASED,
+    WITHOUT_LAST,
     add_released,
+    add_without_last,
     comparators,
     failure_rows,
     fault_rows,
@@ -21,6 +24,8 @@ from searchtune.evaluation.udapdr import (
     reranker_signs,
     spread_sign,
     teacher_sign,
+    unscored_rows,
+    without_last,
 )
 from searchtune.evaluation.udapdr_ablations import CONFIGURED, ablation_rows
 from searchtune.evaluation.udapdr_runs import Run, by_seed, runs_of, score_runs
@@ -61,6 +66,34 @@ def test_the_released_metric_stands_beside_the_standard_one(tmp_path):
     assert tables[RELEASED]["q"] == pytest.approx(0.877, abs=5e-4)
 
 
+def test_the_last_query_of_a_reranker_is_lost_where_the_fault_is_on():
+    # fault U10: three queries, 1.0, 0.5 and 0.0; their mean is 0.5, without the last one 0.75
+    values = {"b": 0.5, "a": 1.0, "c": 0.0}
+    assert without_last(values, ["a", "b", "c", "not judged"]) == {"a": 1.0, "b": 0.5}
+    assert without_last({"a": 1.0}, ["a"]) == {}
+    collection = Collection({"d": Passage("", "x")}, {q: Query("x", "", {"split": "test"}) for q in "abc"}, {})
+    scores = {"nDCG@10": values, "Success@5": {"a": 1.0, "b": 1.0, "c": 0.0}}
+    rows = unscored_rows(collection, "toy", {"bm25_reranked": scores})
+    assert [(r["metric"], r["corrected"], r["released"]) for r in rows] == [
+        ("Success@5", pytest.approx(2 / 3), 1.0),
+        ("nDCG@10", 0.5, 0.75),
+    ]
+    assert {(r["fault"], r["system"]) for r in rows} == {("U10", "bm25_reranked")}
+
+
+def test_only_rerankers_get_the_metric_without_the_last_query():
+    tables = {name: {m: flat(0.5)["nDCG@10"] for m in ("Success@5", "nDCG@10")} for name in ("bm25", "bm25_reranked")}
+    collection = Collection({"d": Passage("", "x")}, {f"q{i:02d}": Query("x") for i in range(12)}, {})
+    scored = [(Run("toy", "", name, None, Path("r")), scores) for name, scores in tables.items()]
+    add_without_last(collection, scored)
+    assert "nDCG@10" + WITHOUT_LAST not in tables["bm25"]
+    lacking = tables["bm25_reranked"]["nDCG@10" + WITHOUT_LAST]
+    assert list(lacking) == [f"q{i:02d}" for i in range(11)]
+    rows = quality_rows("toy", {name: [scores] for name, scores in tables.items()}, "", PARAMS)
+    (row,) = [row for row in rows if row["metric"] == "nDCG@10" + WITHOUT_LAST]
+    assert (row["system"], row["n"], row["p_vs_bm25"]) == ("bm25_reranked", 11, None)
+
+
 def test_a_folder_without_a_system_gives_all_its_runs(tmp_path):
     for name in ("b", "a"):
         write_run(tmp_path / "zero" / f"{name}.run.gz", {"q": [("d", 1.0)]}, name)
@@ -77,8 +110,6 @@ def test_a_missing_system_is_named():
 
 
 def made(variant: str, seed: int, value: float) -> tuple[Run, dict[str, dict[str, float]]]:
-    from pathlib import Path
-
     return Run("amazon", variant, "student_adapted", seed, Path("r")), flat(value)
 
 

@@ -23,19 +23,22 @@ from searchtune.synthesis.cleaning import (
     released_same_question,
     same_question,
 )
-from searchtune.synthesis.udapdr_arguments import active_faults, model_path
+from searchtune.synthesis.udapdr_arguments import model_path, reranker_args
+from searchtune.synthesis.udapdr_faults import FAULTS, active_faults, faults_of
 from searchtune.synthesis.udapdr_filter import (
     candidates_of,
     fuse,
+    misread,
     part_of,
     pass_rates,
     passes,
     rank_of,
+    released_lists,
 )
-from searchtune.synthesis.udapdr_prompts import Checks, choose_demonstrations
-from searchtune.synthesis.udapdr_scale_up import clean, plan_calls, scale_up_prompt, synthesis_rows
+from searchtune.synthesis.udapdr_prompts import Checks, choose_demonstrations, released_demonstrations
+from searchtune.synthesis.udapdr_scale_up import clean, inpars_prompts, plan_calls, scale_up_prompt, synthesis_rows
 from searchtune.synthesis.udapdr_seed import bad_prompt, first_good, question_prompt, written
-from searchtune.synthesis.udapdr_writer import draw, seed_of
+from searchtune.synthesis.udapdr_writer import draw, sampling_of, seed_of
 
 SEED = load_templates(ROOT / "workflow/prompts/udapdr/seed.yaml")
 SCALE_UP = load_templates(ROOT / "workflow/prompts/udapdr/scale_up.yaml")
@@ -89,6 +92,27 @@ Write a question that this passage answers.
 Good question:"""
 
 
+GOLDEN_INPARS = """\
+Example 1
+Document: Old paint on window frames may hold lead. Do not sand it dry: the dust settles on floors and toys, where \
+small children swallow it. Wet the surface, scrape it, and wipe up with a damp cloth.
+Relevant query: How do I remove old lead paint safely?
+
+Example 2
+Document: A ferry crosses the strait every forty minutes from six in the morning until midnight. Cars must be in the \
+queue a quarter of an hour before departure; walkers can board until the ramp goes up.
+Relevant query: ferry timetable and check-in time for cars
+
+Example 3
+Document: The octopus has three hearts. Two pump blood through the gills, the third through the rest of the body; it \
+stops while the animal swims, which is why an octopus would rather crawl.
+Relevant query: Why do octopuses prefer crawling to swimming?
+
+Example 4
+Document: A {kettle}.
+Relevant query:"""
+
+
 def test_stage_1_prompts_are_the_golden_ones():
     assert question_prompt(SEED, "vanilla", "A {kettle}.") == GOLDEN_VANILLA
     assert question_prompt(SEED, "write", "A {kettle}.") == (
@@ -104,6 +128,30 @@ def test_stage_1_prompts_are_the_golden_ones():
 def test_corpus_adapted_prompts_are_the_golden_ones():
     assert scale_up_prompt(SCALE_UP, "good_and_bad", DEMONSTRATIONS, "A {kettle}.") == GOLDEN_SCALE_UP
     assert scale_up_prompt(SCALE_UP, "instruction", DEMONSTRATIONS, "A {kettle}.") == GOLDEN_INSTRUCTION
+
+
+def test_the_prompt_of_inpars_is_the_golden_one_for_every_prompt_and_corpus():
+    adapted = [{"prompt": y, "demonstrations": DEMONSTRATIONS} for y in range(2)]
+    prompts = inpars_prompts(SCALE_UP, adapted)
+    assert [row["prompt"] for row in prompts] == [0, 1]
+    for row in prompts:
+        assert scale_up_prompt(SCALE_UP, "inpars", row["demonstrations"], "A {kettle}.") == GOLDEN_INPARS
+
+
+def test_prompts_that_are_alike_share_one_draw_of_passages():
+    prompts = inpars_prompts(SCALE_UP, [{"prompt": y, "demonstrations": DEMONSTRATIONS} for y in range(2)])
+    calls = plan_calls(corpus(8), prompts, SCALE_UP, 4, 1, 20, "inpars", 13)
+    # two prompts of four calls: each of the eight passages once, demonstrations of the corpus among them
+    assert sorted(call["source"] for call in calls) == [f"d{n}" for n in range(8)]
+    assert plan_calls(corpus(8), prompts, SCALE_UP, 2, 1, 20, "inpars", 13) == calls[:4]
+
+
+def test_an_answer_ends_as_asked():
+    settings = {"max_tokens": 64, "temperature": 0.0, "top_p": 1.0}
+    assert sampling_of(settings | {"stop": "line"}, 1).stop == ("\n",)
+    assert sampling_of(settings | {"stop": "blank_line"}, 1).stop == ("\n\n",)
+    with pytest.raises(ValidationError, match="per_passage is 2, but at sampling.temperature 0"):
+        Udapdr.model_validate({"scale_up": {"per_passage": 2, "sampling": {"temperature": 0.0}}})
 
 
 @pytest.mark.parametrize(
@@ -170,9 +218,13 @@ def test_overlap_by_hand():
 
 
 def test_the_released_overlap_test_misses_a_copy():
-    # fault U12: words of one side against characters of the other
-    assert not released_same_question("What colour is the mug?", "What colour is the mug?", 0.5)
-    assert same_question("What colour is the mug?", "What colour is the mug?", 0.5)
+    # fault U12: words of one side against characters of the other. Corrected: 5 of 6 words are shared
+    good, bad = "What colour is the mug?", "Say what colour the mug is."
+    assert overlap(good, bad) == 5 / 6
+    assert same_question(good, bad, 0.7) and not released_same_question(good, bad, 0.7)
+    # an equal start is seen by both, and a word of one letter counts as a character of the other side
+    assert released_same_question(good, good, 0.7)
+    assert released_same_question("A b?", "What cabbage?", 0.7) and not same_question("A b?", "What cabbage?", 0.7)
 
 
 def test_grounding_counts_content_words_only():
@@ -198,6 +250,44 @@ def test_demonstrations_never_share_a_passage_and_take_turns():
     assert [d.strategy for d in chosen] == ["guided", "write"] * 3
     assert choose_demonstrations(rows, 6, ["guided", "write"], Checks(), 50, seed=3) == chosen
     assert choose_demonstrations(rows, 3, ["guided", "write"], Checks(), 50, seed=3) == chosen[:3]
+
+
+def test_released_demonstrations_take_their_column_or_none():
+    # fault U12: demonstration j asks as column j does (write, guided, vanilla), whatever else was written
+    kinds = ("guided", "vanilla", "retrieve", "design", "write")
+    rows = seeds(
+        *[(f"d{n}", kind, f"{kind} asks about thing {n} of {n}?", "x") for n in range(9) for kind in kinds],
+        *[(f"d{n}", "bad", "Is it good?", "x") for n in range(9)],
+    )
+    wanted = (rows, 6, kinds, Checks(released=True), 50, 3)
+    chosen = released_demonstrations(*wanted, size=3)
+    assert [d.strategy for d in chosen] == ["write", "guided", "vanilla"] * 2
+    assert len({d.source for d in chosen}) == 6
+    # corrected, each strategy has its turn
+    corrected = choose_demonstrations(rows, 6, kinds, Checks(), 50, seed=3)
+    assert [d.strategy for d in corrected] == [*kinds, "guided"]
+    # a fourth column comes with a fourth demonstration; of two strategies the columns come round again
+    assert [d.strategy for d in released_demonstrations(rows, 4, kinds, Checks(), 50, 3, 4)][3] == "retrieve"
+    pair = released_demonstrations(rows, 3, ["retrieve", "guided"], Checks(), 50, 3, 3)
+    assert [d.strategy for d in pair] == ["guided", "retrieve", "guided"]
+
+
+def test_a_passage_refused_for_one_column_may_serve_for_another():
+    kinds = ("write", "guided")
+    rows = seeds(
+        ("d0", "write", "", "x"),
+        ("d0", "guided", "Who asks about thing 0?", "x"),
+        ("d0", "bad", "Is it good?", "x"),
+        ("d1", "write", "Who writes about thing 1?", "x"),
+        ("d1", "guided", "", "x"),
+        ("d1", "bad", "Is it good?", "x"),
+    )
+    chosen = released_demonstrations(rows, 2, kinds, Checks(released=True), 50, 0, 2)
+    assert [(d.source, d.strategy) for d in chosen] == [("d1", "write"), ("d0", "guided")]
+    with pytest.raises(DataError, match=r"3 demonstrations are needed .* 2 passages gave 2 \(none refused\)"):
+        released_demonstrations(rows, 3, kinds, Checks(), 50, 0, 3)
+    with pytest.raises(DataError, match=r"gave 1 \(write: no good question: 1\)"):
+        released_demonstrations(rows, 2, ["write"], Checks(), 50, 0, 2)
 
 
 def test_too_few_sound_pairs_are_an_error_that_says_why():
@@ -322,6 +412,27 @@ def test_the_released_tuples_lose_rank_1():
     assert released_tuple_queries(ranks) == ["first", "two", "five"]
 
 
+def test_a_short_list_shifts_all_later_ones_where_the_fault_is_on():
+    # fault U7: three queries, lists of 3, 1 and 3 passages, read as three each; sources a1, b1, c1 all stand first
+    lists = [["a1", "a2", "a3"], ["b1"], ["c1", "c2", "c3"]]
+    read = released_lists(lists, 3)
+    assert read == [["a1", "a2", "a3"], ["b1", "c1", "c2"], ["c3"]]
+    assert [rank_of(source, ranking) for source, ranking in zip(("a1", "b1", "c1"), lists, strict=True)] == [1, 1, 1]
+    assert [rank_of(source, ranking) for source, ranking in zip(("a1", "b1", "c1"), read, strict=True)] == [1, 1, None]
+    # full lists are read right; what follows too long a gap gets nothing
+    assert released_lists([["a"], ["b"]], 1) == [["a"], ["b"]]
+    assert released_lists([["a"], ["b"], ["c"]], 2) == [["a", "b"], ["c"], []]
+
+
+def test_lists_are_misread_prompt_by_prompt():
+    found = {"late": [["a"], ["b1", "b2"], ["c1", "c2"], ["d1", "d2"], ["question"]]}
+    # prompt 0 has the short list of the first query; prompt 1 and the question of stage 1 stay as they are
+    assert misread(found, [0, 1, 0, 1], 2) == {
+        "late": [["a", "c1"], ["b1", "b2"], ["c2"], ["d1", "d2"], ["question"]],
+    }
+    assert found["late"][0] == ["a"]
+
+
 def test_parts_follow_the_passage_and_the_shares():
     shares = {"train": 0.5, "label": 0.3}
     parts = [part_of(f"d{i}", shares, 13) for i in range(2000)]
@@ -371,4 +482,12 @@ def test_writers_are_named_by_model_or_tuned_variant():
     with pytest.raises(ConfigError, match="udapdr.cheap_model names 'tiny-ml'.*did you mean 'tiny-lm'"):
         model_path(config, "tiny-ml", "cheap_model")
     assert active_faults(config) == ["U9"]
-    assert active_faults(config | {"fidelity": "released"}) == ["U3", "U5", "U9", "U13"]
+    assert active_faults(config | {"fidelity": "released"}) == list(FAULTS)
+    assert list(FAULTS) == ["U3", "U4", "U5", "U7", "U9", "U10", "U12", "U13", "U14", "U15"]
+    assert faults_of(config | {"fidelity": "released"}, "students") == ["U4", "U14"]
+
+
+def test_every_reranker_has_a_seed_of_its_own_unless_the_fault_is_on():
+    config = {"udapdr": Udapdr().model_dump(), "seeds": [13], "fidelity": "corrected", "faults": []}
+    assert [reranker_args(config, y)["seed"] for y in range(3)] == [13, 14, 15]
+    assert [reranker_args(config | {"faults": ["U15"]}, y)["seed"] for y in range(3)] == [13, 13, 13]

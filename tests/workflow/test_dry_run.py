@@ -35,6 +35,13 @@ def test_named_targets_plan(project, target):
     assert done.returncode == 0 and job_count(done.stdout) > 5, done.stdout[-3000:]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", ["fidelity=released", "faults=[U4,U7,U10,U12,U14,U15]"])
+def test_faults_of_the_released_code_plan(project, switch):
+    done = snakemake(project, "-n", "--config", "scale=ci", switch)
+    assert done.returncode == 0 and job_count(done.stdout) >= 25, done.stdout[-3000:]
+
+
 def test_configuration_is_read_and_merged_within_a_second():
     from searchtune.plan import plan
 

@@ -10,7 +10,7 @@ from searchtune.config.udapdr import STAGES
 from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
-from searchtune.synthesis import limrank_arguments, udapdr_arguments
+from searchtune.synthesis import limrank_arguments, udapdr_faults
 from searchtune.synthesis.udapdr_chains import chosen_variants, corpus_of, tuned_writer, unjudged_targets
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
@@ -182,7 +182,7 @@ def check_corpora(config: dict[str, Any], layers: list[Layer]) -> None:
 
 def known_faults() -> list[str]:
     """Return the ids of the released faults that can be switched on, of all papers."""
-    return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_arguments.FAULTS, *limrank_arguments.FAULTS]
+    return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_faults.FAULTS, *limrank_arguments.FAULTS]
 
 
 def check_faults(config: dict[str, Any], layers: list[Layer]) -> None:

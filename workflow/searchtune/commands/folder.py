@@ -34,17 +34,18 @@ def inspect(path: Path) -> Folder:
     beir = (path / CORPUS).is_file()
     reader = "beir" if beir else "texts"
     source = reader_of(reader)([path.resolve()], "seen")
-    if len(source.passages) < MIN_PASSAGES:
+    lengths = [len(passage.text.split()) for _, passage in source.passages.items()]
+    if len(lengths) < MIN_PASSAGES:
         raise DataError(
-            f"{path} gives {len(source.passages)} distinct passages; adapting needs at least {MIN_PASSAGES}: "
+            f"{path} gives {len(lengths)} distinct passages; adapting needs at least {MIN_PASSAGES}: "
             "BM25's first hundred are reranked, and training and testing take passages of their own. Add texts"
         )
     return Folder(
         path=path.resolve(),
         reader=reader,
         files=1 if beir else len(files_of(path)),
-        passages=len(source.passages),
-        words=sum(len(passage.text.split()) for passage in source.passages.values()),
+        passages=len(lengths),
+        words=sum(lengths),
         queries=judged if (judged := _test_queries(source.questions.values())) >= MIN_QUERIES else 0,
     )
 

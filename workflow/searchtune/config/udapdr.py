@@ -41,6 +41,7 @@ class Sampling(Section):
     max_tokens: Count = Field(32, description="new tokens (count; released code)")
     temperature: float = Field(0.0, ge=0, description="0 is greedy (released code: 0.0 strong, 1.0 cheap model)")
     top_p: Rate = Field(1.0, description="nucleus (released code: 0.95 for the cheap model)")
+    stop: Literal["line", "blank_line"] = Field("line", description="what ends an answer (InPars: a blank line)")
 
 
 class Cleaning(Section):
@@ -89,6 +90,20 @@ class ScaleUpStage(Section):
     template: Literal["good_and_bad", "good_only", "instruction"] = Field(
         "good_and_bad", description="form of the corpus-adapted prompt (paper: good and bad questions)"
     )
+    prompts: Literal["corpus_adapted", "inpars"] = Field(
+        "corpus_adapted",
+        description="prompts of stage 2, or one for every corpus, in a form and with examples of its own (InPars; "
+        "Table 4): Y rerankers then differ in the passages that their queries were written from",
+    )
+
+    @model_validator(mode="after")
+    def _several_queries_of_a_passage_are_drawn(self) -> "ScaleUpStage":
+        if self.per_passage > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"per_passage is {self.per_passage}, but at sampling.temperature 0 all queries of a passage are one; "
+                "set per_passage: 1 or raise the temperature"
+            )
+        return self
 
 
 class Parts(Section):
@@ -218,6 +233,9 @@ class Student(Section):
     freeze_layers: int = Field(0, ge=0, description=f"layers, with the embeddings, that do not learn (count; {OURS})")
     student_temperature: float = Field(1.0, gt=0, description="divides MaxSim scores in the loss (released code: 1)")
     teacher_temperature: float = Field(1.0, gt=0, description="divides teacher scores in the loss (released code: 1)")
+    released_ranks: int = Field(
+        4, ge=2, description="processes that read one part of the tuples under fault U14 (count; no other use)"
+    )
 
 
 class Latency(Section):

@@ -34,9 +34,14 @@ from searchtune.evaluation.udapdr_runs import (
 from searchtune.evaluation.udapdr_verdicts import VERDICTS, Comparisons, verdict_rows
 from searchtune.files import read_json, read_tsv, write_tsv
 from searchtune.stage import Job
+from searchtune.synthesis.udapdr_faults import FAULTS
 from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
 RELEASED = "nDCG@10_released"
+# metrics of the released reranker evaluation, and what fault U10 adds to their names
+RERANKER_METRICS = ("Success@5", "nDCG@10")
+WITHOUT_LAST = "_without_last"
+RERANKED = "bm25_reranked"
 SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", "bm25_reranked")
 TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
 ENCODER_SYSTEMS = ("minilm_dense", "maxsim_no_projection", "student_untrained_projection")
@@ -47,7 +52,6 @@ SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
 FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
 ALPHA = 0.05
 FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
-U9 = "ideal ranking taken from the retrieved passages only"
 
 
 def released_ndcg(gains: Sequence[int], k: int = 10) -> float:
@@ -76,17 +80,44 @@ def add_released(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -
         scores[RELEASED] = released_ndcg_of(judged, read_run(run.path))
 
 
+def without_last(values: Mapping[str, float], order: Iterable[str]) -> dict[str, float]:
+    """Return the values (query id -> value) without that of the last query in ``order`` (fault U10): the released loop
+    scores a query when the next one begins. A single query leaves an empty mapping.
+    """
+    return {query: values[query] for query in [query for query in order if query in values][:-1]}
+
+
+def add_without_last(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -> None:
+    """Add the metrics that lack the last query (fault U10) to the scores of a collection's reranked runs."""
+    for run, scores in scored:
+        if run.system == RERANKED and len(scores["Success@5"]) > 1:
+            for metric in scores.keys() & set(RERANKER_METRICS):
+                scores[metric + WITHOUT_LAST] = without_last(scores[metric], collection.queries)
+
+
+def unscored_rows(collection: Collection, name: str, scores: PerSystem) -> list[dict[str, Any]]:
+    """Return what fault U10 is worth: the rerankers' metrics over all queries, and without the last one."""
+    rows = []
+    place = {"fault": "U10", "what": FAULTS["U10"].what, "system": RERANKED, "collection": name}
+    for metric in (metric for metric in RERANKER_METRICS if metric in scores[RERANKED]):
+        values = scores[RERANKED][metric]
+        if rest := without_last(values, collection.queries):
+            rows.append(place | {"metric": metric, "corrected": mean(values), "released": mean(rest)})
+    return rows
+
+
 def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scores: PerSystem) -> list[dict[str, Any]]:
     """Return what fault U9 is worth: nDCG@10 of every system, standard and as the released code computes it.
 
     A collection that is judged by answers has no nDCG and so no rows.
     """
     rows = []
+    what = FAULTS["U9"].what
     for system, path in runs.items() if collection.judged_by == "qrels" else ():
         standard = scores[system]["nDCG@10"]
         released = released_ndcg_of({query: collection.qrels[query] for query in standard}, read_run(path))
         values = {"corrected": mean(standard), "released": mean(released)}
-        rows.append({"fault": "U9", "what": U9, "system": system, "collection": name, "metric": "nDCG@10"} | values)
+        rows.append({"fault": "U9", "what": what, "system": system, "collection": name, "metric": "nDCG@10"} | values)
     return rows
 
 
@@ -286,13 +317,17 @@ def run(job: Job) -> dict[str, Any]:
     params = job.params
     collections = collections_of(job)
     scored = score_runs(runs_of(job.inputs["runs"], params["runs"]), collections, params["splits"])
-    if "U9" in params["faults"]:
-        for name, collection in collections.items():
-            add_released(collection, [pair for pair in scored if pair[0].collection == name])
+    for name, collection in collections.items():
+        mine = [pair for pair in scored if pair[0].collection == name]
+        if "U9" in params["faults"]:
+            add_released(collection, mine)
+        if "U10" in params["faults"]:
+            add_without_last(collection, mine)
     targets, faults = {}, []
     for name, collection in collections.items():
         targets[name], files = by_seed(scored, name, "", [s for s in SYSTEMS if s not in params["without"]])
-        faults += fault_rows(collection, name, files, {s: seeds[0] for s, seeds in targets[name].items()})
+        first_seed = {system: seeds[0] for system, seeds in targets[name].items()}
+        faults += fault_rows(collection, name, files, first_seed) + unscored_rows(collection, name, first_seed)
     quality = [
         row
         for name, collection in collections.items()

@@ -1,11 +1,12 @@
 """Stage ``score.teachers``: n-way tuples (source passage and candidates) with the rerankers' scores.
 
 UDAPDR (arXiv 2303.00807), section 3.4. The released code scores in training mode (fault U5), loses
-every query whose source stands at rank 1 (fault U3) and lists the source twice in its own window (U4).
+every query whose source stands at rank 1 (U3), lists the source twice in its own window and leaves the
+windows of a query behind each other (U4).
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
 
 COMBINE = ("mean", "mixed", "sequential")
+# a query, the number of the window among its windows, the passage ids
+Window = tuple[Synthetic, int, list[str]]
 
 
-def tuple_windows(candidates: Sequence[str], source: str, nway: int, windows: int, depth: int) -> list[list[str]]:
+def tuple_windows(
+    candidates: Sequence[str], source: str, nway: int, windows: int, depth: int, twice: bool = False
+) -> list[list[str]]:
     """Return up to ``windows`` lists of ``nway`` passage ids, each with the source first.
 
     With several windows, consecutive stretches of the ranking, as released; with one, half of its
     places go to the best ranked candidates and half to ranks spread evenly over the rest of
     ``depth``, so that a short list still shows the student easy passages. Incomplete windows are dropped.
+    ``twice`` (fault U4): the source also keeps its place in the ranking, so it stands twice in the window of that.
     """
-    pool = [c for c in candidates[:depth] if c != source]
+    pool = [c for c in candidates[:depth] if twice or c != source]
     size = nway - 1
     if windows == 1:
         near = pool[: (size + 1) // 2]
@@ -73,6 +79,25 @@ def labelled(rows: Sequence[Synthetic], faults: Sequence[str]) -> list[Synthetic
     return [row for row in mine if row.id in chosen]
 
 
+def plan_windows(rows: Sequence[Synthetic], params: Mapping[str, Any]) -> list[Window]:
+    """Return (query, number of the window, passage ids) of all tuples that are scored, at most ``n_tuples``.
+
+    They are shuffled by the seed, in one order for every size, so that fewer tuples are a prefix of more; fault U4
+    leaves them in the order of the queries, all windows of one behind each other.
+    """
+    plain = "U4" in params["faults"]
+    found = [
+        (row, number, ids)
+        for row in rows
+        for number, ids in enumerate(
+            tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"], plain)
+        )
+    ]
+    if not plain:
+        random.Random(params["seed"]).shuffle(found)
+    return found[: params["n_tuples"]]
+
+
 def best_rerankers(folders: Sequence[Path], count: int | None) -> list[Path]:
     """Return the ``count`` rerankers of highest RR on unseen synthetic queries, in their old order (None: all).
 
@@ -94,16 +119,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     params = job.params
     rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
-    windows = [
-        (row, number, ids)
-        for row in rows
-        for number, ids in enumerate(
-            tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"])
-        )
-    ]
-    # one order for every size, so that fewer tuples are a prefix of more
-    random.Random(params["seed"]).shuffle(windows)
-    windows = windows[: params["n_tuples"]]
+    windows = plan_windows(rows, params)
     if not windows:
         raise DataError(
             f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
@@ -128,7 +144,7 @@ def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
         return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
 
 
-def _tuple_rows(windows: list[tuple[Synthetic, int, list[str]]], scores: list[list[float]], how: str) -> list[dict]:
+def _tuple_rows(windows: list[Window], scores: list[list[float]], how: str) -> list[dict]:
     rows = []
     start = 0
     for row, number, ids in windows:

@@ -111,10 +111,12 @@ def grounding(question: str, passage: str) -> float:
     return len(content & set(words(passage))) / len(content) if content else 0.0
 
 
-def released_same_question(good: str, bad: str, max_overlap: float) -> bool:
-    """Say what the released overlap test says (fault U12): words of one side against characters of the other."""
-    characters = set(normalised(bad))
-    return len(set(words(good)) & characters) / max(1, len(set(words(good)))) > max_overlap
+def released_same_question(good: str, bad: str, max_overlap: float, prefix: int = 20) -> bool:
+    """Say what the released test says (fault U12): an equal start, or an overlap of words of one side with characters
+    of the other, so that hardly a word but "a" or "I" counts.
+    """
+    left, right, mine = normalised(good), normalised(bad), set(words(good))
+    return left[:prefix] == right[:prefix] or len(mine & set(right)) / max(1, len(mine)) > max_overlap
 
 
 def deduplicate(rows: Iterable[T], texts: Sequence[str]) -> list[T]:

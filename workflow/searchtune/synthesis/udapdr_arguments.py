@@ -3,9 +3,8 @@
 from typing import Any
 
 from searchtune.errors import ConfigError, nearest
+from searchtune.synthesis.udapdr_faults import EVALUATE, faults_of
 
-# what "released" switches on; each can also be named alone under `faults`
-FAULTS = ("U3", "U5", "U9", "U13")
 ZERO_SHOT = {"maxsim_no_projection": "none", "student_untrained_projection": "untrained"}
 # student of the quality table -> (whose chain trained it: the target's or the off-domain one; variant of the student)
 STUDENTS = {
@@ -38,11 +37,6 @@ def model_form(config: Args, name: str) -> str:
     return config["models"][base]["form"]
 
 
-def active_faults(config: Args) -> list[str]:
-    """Return the faults of the released code that are switched on."""
-    return [f for f in FAULTS if config["fidelity"] == "released" or f in config["faults"]]
-
-
 def _writer(config: Args, key: str) -> Args:
     part, hardware = config["udapdr"], config["hardware"]
     return {
@@ -71,7 +65,12 @@ def seed_args(config: Args) -> Args:
 def prompts_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.prompts``."""
     part = config["udapdr"]
-    return {**part["prompts"], "strategies": part["seed"]["strategies"], "seed": config["seeds"][0]}
+    return {
+        **part["prompts"],
+        "strategies": part["seed"]["strategies"],
+        "seed": config["seeds"][0],
+        "faults": faults_of(config, "prompts"),
+    }
 
 
 def scale_up_args(config: Args) -> Args:
@@ -103,18 +102,26 @@ def student_runs_args(config: Args, system: str) -> Args:
 
 def filter_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.filter``."""
-    return {**config["udapdr"]["filter"], **_settings(config), **_bm25(config), "seed": config["seeds"][0]}
+    return {
+        **config["udapdr"]["filter"],
+        **_settings(config),
+        **_bm25(config),
+        "seed": config["seeds"][0],
+        "faults": faults_of(config, "filtered"),
+    }
 
 
 def reranker_args(config: Args, prompt: int) -> Args:
-    """Return the parameters of ``train.cross_encoder`` for one prompt; every reranker has a seed of its own."""
-    part = config["udapdr"]
+    """Return the parameters of ``train.cross_encoder`` for one prompt; every reranker has a seed of its own, for its
+    head, its negatives and its order, unless fault U15 gives all the same.
+    """
+    part, faults = config["udapdr"], faults_of(config, "rerankers")
     return {
         **part["reranker"],
         "prompt": prompt,
-        "seed": config["seeds"][0] + prompt,
+        "seed": config["seeds"][0] + (0 if "U15" in faults else prompt),
         "precision": part["precision"],
-        "faults": [f for f in active_faults(config) if f == "U13"],
+        "faults": faults,
     }
 
 
@@ -133,15 +140,20 @@ def teachers_args(config: Args) -> Args:
         **config["udapdr"]["teachers"],
         **_scoring(config),
         "seed": config["seeds"][0],
-        "faults": [f for f in active_faults(config) if f in ("U3", "U5")],
+        "faults": faults_of(config, "tuples"),
     }
 
 
 def student_args(config: Args, variant: str) -> Args:
-    """Return the parameters of ``train.student``: ``adapted``, or ``shuffled`` (the control of sign of life 15)."""
-    part = config["udapdr"]
+    """Return the parameters of ``train.student``: ``adapted``, or ``shuffled`` (the control of sign of life 15).
+
+    ``ranks`` is 1 unless fault U14 is on: then as many processes read the same part of the tuples.
+    """
+    part, faults = config["udapdr"], faults_of(config, "students")
     return {
-        **part["student"],
+        **{key: value for key, value in part["student"].items() if key != "released_ranks"},
+        "ranks": part["student"]["released_ranks"] if "U14" in faults else 1,
+        "faults": faults,
         "shuffle_scores": variant == "shuffled",
         "max_tuples": part["teachers"]["n_tuples"],
         "precision": part["precision"],
@@ -177,6 +189,6 @@ def evaluate_args(config: Args) -> Args:
         "permutations": settings["permutations"],
         "bootstrap_samples": settings["bootstrap_samples"],
         "level": settings["level"],
-        "faults": [f for f in active_faults(config) if f == "U9"],
+        "faults": faults_of(config, EVALUATE),
         "seen": config["models"][part["encoder"]]["seen"] if part["encoder"] in config["models"] else "",
     }

@@ -95,6 +95,29 @@ def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
     return search(index, vectors, depth, precision=job.params["precision"])
 
 
+def released_lists(lists: Sequence[Sequence[str]], length: int) -> list[list[str]]:
+    """Return what the released code takes for the candidate lists of queries in file order (fault U7).
+
+    It cuts the rows of a file of rankings into blocks of ``length``, whatever query they belong to: a shorter list
+    pulls the start of the next one into its block, all later queries get lists of others, the last ones none.
+    """
+    rows = [identifier for ranking in lists for identifier in ranking]
+    return [rows[start : start + length] for start in range(0, len(lists) * length, length)]
+
+
+def misread(found: Mapping[str, list[list[str]]], prompts: Sequence[int], length: int) -> dict[str, list[list[str]]]:
+    """Return the lists of all retrievers as :func:`released_lists` reads them, one file a prompt (``prompts``: that of
+    each query, aligned with the lists; lists of no query stay as they are).
+    """
+    result = {name: list(lists) for name, lists in found.items()}
+    for prompt in dict.fromkeys(prompts):
+        places = [place for place, owner in enumerate(prompts) if owner == prompt]
+        for name, lists in found.items():
+            for place, ranking in zip(places, released_lists([lists[i] for i in places], length), strict=True):
+                result[name][place] = ranking
+    return result
+
+
 def candidates_of(
     found: Mapping[str, list[list[str]]], position: int, kind: str, depth: int
 ) -> list[tuple[str, float]]:
@@ -135,13 +158,15 @@ def run(job: Job) -> dict[str, Any]:
     ``late`` model and index. Output: queries (folder: queries.jsonl, candidates.run.gz, pass_rates.tsv, synthesis.tsv).
 
     Params: retrievers [bm25, late], require (all | any), k, depth, candidates (bm25 | late | fused),
-    shares {train, label}, seed, k1, b, precision and the fields of Settings. DataError if nothing passes.
+    shares {train, label}, seed, k1, b, precision, faults (U7) and the fields of Settings. DataError if nothing passes.
     """
     collection = Collection.load(job.inputs["collection"])
     rows = read_jsonl(job.inputs["queries"] / "queries.jsonl")
     seeds = [r for r in read_jsonl(job.inputs["seed"] / "seeds.jsonl") if r["question"] and r["strategy"] != "bad"]
     questions = [{"text": r["question"], "source": r["source"], "strategy": r["strategy"]} for r in seeds]
     found = retrieve(job, collection, [r["text"] for r in rows + questions])
+    if "U7" in job.params["faults"]:
+        found = misread(found, [row["prompt"] for row in rows], job.params["depth"])
     rates = _rate_rows(rows + questions, found)
     kept, lists = _kept(job, rows, {name: rankings[: len(rows)] for name, rankings in found.items()})
     if not kept:

@@ -1,7 +1,8 @@
 """Stage ``udapdr.scale_up``: a cheap model writes Z queries with each corpus-adapted prompt.
 
 UDAPDR (arXiv 2303.00807), section 3.2. The label of a query is the passage it was written from.
-Everything a smaller Z writes is also written by a larger one.
+Everything a smaller Z writes is also written by a larger one. The paper's baseline (Table 4) writes with the prompt of
+InPars (Bonifacio et al. 2022, arXiv 2202.05144) instead, the same for every corpus.
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ from searchtune.synthesis.udapdr_filter import SYNTHESIS_COLUMNS
 from searchtune.synthesis.udapdr_writer import ask, draw, keep_calls, open_writer, seed_of
 
 DROPPED_COLUMNS = ["prompt", "rule", "dropped"]
+INPARS = "inpars"
 
 
 def scale_up_prompt(templates: TemplateFile, kind: str, demonstrations: Sequence[dict], passage: str) -> str:
@@ -38,6 +40,29 @@ def scale_up_prompt(templates: TemplateFile, kind: str, demonstrations: Sequence
     )
 
 
+def inpars_prompts(templates: TemplateFile, prompts: Sequence[dict]) -> list[dict]:
+    """Return as many prompts as ``prompts``, all with InPars' fixed examples in place of those of the corpus."""
+    examples = [
+        {"source": "", "passage": " ".join(example["passage"].split()), "good": example["query"], "bad": ""}
+        for example in templates.constants["inpars_examples"]
+    ]
+    return [{"prompt": row["prompt"], "demonstrations": examples} for row in prompts]
+
+
+def sources_of(
+    pool: Sequence[str], prompts: Sequence[int], needed: int, seed: int, alike: bool
+) -> dict[int, list[str]]:
+    """Return prompt -> the ``needed`` passages that it writes about, in order.
+
+    Each prompt draws for itself; prompts that are ``alike`` share one draw, since they would write the same about the
+    same passage.
+    """
+    if not alike:
+        return {prompt: draw(pool, needed, f"{seed}:{prompt}") for prompt in prompts}
+    drawn = draw(pool, needed * len(prompts), f"{seed}:{INPARS}")
+    return {prompt: drawn[place :: len(prompts)] for place, prompt in enumerate(prompts)}
+
+
 def plan_calls(
     collection: beir.Collection,
     prompts: Sequence[dict],
@@ -49,7 +74,7 @@ def plan_calls(
     seed: int,
 ) -> list[dict]:
     """Return the calls {id, prompt, source, text}: Z a prompt, ``per_passage`` of each passage drawn, none of them a
-    demonstration of any prompt.
+    demonstration of any prompt. ``kind`` is the form of the prompts; those of ``inpars`` are alike.
 
     Ordered by position, then prompt, so that a smaller Z is a prefix; calls of a passage follow each other, so that
     the back end reads their common prompt once.
@@ -57,7 +82,7 @@ def plan_calls(
     shown = {d["source"] for row in prompts for d in row["demonstrations"]}
     pool = [key for key in collection.corpus if key not in shown]
     needed = -(-per_prompt // per_passage)
-    drawn = {row["prompt"]: draw(pool, needed, f"{seed}:{row['prompt']}") for row in prompts}
+    drawn = sources_of(pool, [row["prompt"] for row in prompts], needed, seed, kind == INPARS)
     calls = []
     for position in range(per_prompt):
         for row in prompts:
@@ -119,12 +144,14 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, prompts, model, templates (scale_up.yaml). Output: queries (folder:
     queries.jsonl {id, text, source, prompt}, calls.jsonl.gz, synthesis.tsv, dropped.tsv).
 
-    Params: per_prompt (Z), per_passage, passage_words, template, sampling, rules, form, backend, dtype,
-    max_model_len, seed. DataError if no query is left.
+    Params: per_prompt (Z), per_passage, passage_words, prompts (corpus_adapted | inpars), template (of
+    corpus-adapted prompts), sampling, rules, form, backend, dtype, max_model_len, seed. DataError if no query is left.
     """
     params = job.params
     collection, prompts = beir.Collection.load(job.inputs["collection"]), read_jsonl(job.inputs["prompts"])
-    templates = load_templates(job.inputs["templates"])
+    templates, kind = load_templates(job.inputs["templates"]), params["template"]
+    if params["prompts"] == INPARS:
+        prompts, kind = inpars_prompts(templates, prompts), INPARS
     calls = plan_calls(
         collection,
         prompts,
@@ -132,7 +159,7 @@ def run(job: Job) -> dict[str, Any]:
         params["per_prompt"],
         params["per_passage"],
         params["passage_words"],
-        params["template"],
+        kind,
         params["seed"],
     )
     engine = open_writer(job)

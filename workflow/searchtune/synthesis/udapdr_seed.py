@@ -108,7 +108,7 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, model, templates (seed.yaml). Output: seed (folder: seeds.jsonl {id, source,
     strategy, question, passage}, calls.jsonl.gz, synthesis.tsv).
 
-    Params: n_passages (X), strategies, passage_words, sampling {max_tokens, temperature, top_p},
+    Params: n_passages (X), strategies, passage_words, sampling {max_tokens, temperature, top_p, stop},
     rules (of cleaning), form, backend, dtype, max_model_len, seed. DataError if X exceeds the corpus
     or no question is usable.
     """

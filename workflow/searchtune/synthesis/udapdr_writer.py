@@ -13,6 +13,7 @@ from searchtune.prompts.chat import wrap
 from searchtune.stage import Job
 
 CALLS = "calls.jsonl.gz"
+STOPS = {"line": "\n", "blank_line": "\n\n"}
 
 
 def draw(ids: Sequence[str], n: int, seed: str) -> list[str]:
@@ -34,12 +35,12 @@ def draw(ids: Sequence[str], n: int, seed: str) -> list[str]:
 
 
 def sampling_of(params: Mapping[str, Any], seed: int) -> Sampling:
-    """Return the sampling settings of a stage's params {max_tokens, temperature, top_p}; an answer is one line."""
+    """Return the sampling settings of a stage's params {max_tokens, temperature, top_p, stop}."""
     return Sampling(
         max_tokens=params["max_tokens"],
         temperature=params["temperature"],
         top_p=params["top_p"],
-        stop=("\n",),
+        stop=(STOPS[params["stop"]],),
         seed=seed,
     )
 

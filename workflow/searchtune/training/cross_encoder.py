@@ -89,6 +89,15 @@ def batches(lengths: Sequence[int], size: int, rng: random.Random, window: int =
     yield from found
 
 
+def released_batches(count: int, size: int) -> list[list[int]]:
+    """Return batches of positions in file order, without the last one if it is not full (fault U13).
+
+    Fewer than ``size`` positions are one batch: the released code would learn nothing from them.
+    """
+    full = [list(range(start, start + size)) for start in range(0, count - size + 1, size)]
+    return full or [list(range(count))]
+
+
 def make_groups(rows: Sequence[Synthetic], negatives: dict[str, Any], seed: int) -> list[Group]:
     """Return one group a query that has at least one negative."""
     rng = random.Random(seed)
@@ -143,8 +152,8 @@ def train(
     """Train ``model`` in place on the groups of each epoch; return the loss curve: {step, pairs, loss, lr} a step."""
     import torch
 
-    rng = random.Random(params["seed"])
-    plan = [batch for groups in epochs for batch in group_batches(model, groups, collection, params["batch_size"], rng)]
+    rng, size, plain = random.Random(params["seed"]), params["batch_size"], "U13" in params["faults"]
+    plan = [batch for groups in epochs for batch in group_batches(model, groups, collection, size, rng, plain)]
     warmup = round(params["warmup_ratio"] * len(plan))
     pairs = sum(len(group.passages) for groups in epochs for group in groups)
     optimizer = torch.optim.AdamW(
@@ -158,7 +167,7 @@ def train(
         for step, batch in enumerate(plan):
             rate = optimizer.param_groups[0]["lr"] = (
                 released_learning_rate(step, pairs, params["lr"])
-                if "U13" in params["faults"]
+                if plain
                 else learning_rate(step, len(plan), warmup, params["lr"])
             )
             logits = model.forward([row for rows in batch for row in rows])
@@ -173,13 +182,22 @@ def train(
 
 
 def group_batches(
-    model: CrossEncoder, groups: Sequence[Group], collection: Collection, pairs: int, rng: random.Random
+    model: CrossEncoder,
+    groups: Sequence[Group],
+    collection: Collection,
+    pairs: int,
+    rng: random.Random,
+    plain: bool = False,
 ) -> list[list[list[Row]]]:
-    """Return shuffled batches of about ``pairs`` tokenised pairs: whole groups, each a list of rows."""
+    """Return shuffled batches of about ``pairs`` tokenised pairs: whole groups, each a list of rows.
+
+    ``plain`` (fault U13): query by query, see :func:`released_batches`.
+    """
     size = max(1, pairs // max(len(group.passages) for group in groups))
     rows = [model.tokenize([(group.query, collection.passage_text(i)) for i in group.passages]) for group in groups]
     lengths = [max(len(row.ids) for row in group) for group in rows]
-    return [[rows[i] for i in batch] for batch in batches(lengths, size, rng)]
+    plan = released_batches(len(rows), size) if plain else batches(lengths, size, rng)
+    return [[rows[i] for i in batch] for batch in plan]
 
 
 def take_step(loss: "torch.Tensor", optimizer: Any, module: Any, max_norm: float) -> None:
@@ -241,8 +259,9 @@ def run(job: Job) -> dict[str, Any]:
 
     Params: prompt (number, or empty for all prompts), head, n_queries (at most), negatives {policy, count, depth},
     loss, lr, epochs, batch_size (pairs), max_length, warmup_ratio, weight_decay, max_grad_norm, dropout,
-    freeze_embeddings, blend, seed, precision, score_batch_size, held_depth, held_queries, faults (U13). The same
-    network with its untrained head is scored first on queries that nothing was trained on: sign of life 15.
+    freeze_embeddings, blend, seed, precision, score_batch_size, held_depth, held_queries, faults (U13; of U15
+    the seed alone tells). The same network with its untrained head is scored first on queries that nothing was trained
+    on: sign of life 15.
     """
     params = job.params
     collection, rows = Collection.load(job.inputs["collection"]), load_filtered(job.inputs["queries"])

@@ -2,6 +2,7 @@
 
 UDAPDR (arXiv 2303.00807), section 3.4; the loss is ColBERTv2's (arXiv 2112.01488): KL divergence
 between the softmax of the teachers' scores and that of the student's MaxSim over an n-way tuple.
+The released code does not shuffle the tuples (fault U4); its processes all read the same part of them (U14).
 """
 
 import random
@@ -59,6 +60,15 @@ def shuffle_scores(rows: Sequence[Tuple], seed: int) -> list[Tuple]:
     """
     rng = random.Random(seed)
     return [replace(row, scores=tuple(rng.sample(row.scores, len(row.scores)))) for row in rows]
+
+
+def seen_by_ranks(rows: Sequence[Tuple], batch_size: int, ranks: int) -> tuple[list[Tuple], int]:
+    """Return the tuples, and how many different ones a step holds, when ``ranks`` processes train (fault U14).
+
+    Each takes its share of the batch, but all take the same tuples, every ``ranks``-th: of 8 tuples in batches of 4,
+    two processes see tuples 0, 2, 4, 6, two a step. One process (corrected) sees everything.
+    """
+    return list(rows[::ranks]), max(1, batch_size // ranks)
 
 
 def kl_loss(
@@ -160,8 +170,9 @@ def batch_loss(
 def plan_batches(rows: Sequence[Tuple], tokens: Tokens, params: dict[str, Any]) -> list[list[int]]:
     """Return all batches of all epochs, phase after phase (one phase unless teachers follow each other).
 
-    Batches hold tuples of one size; those of a phase are shuffled by the seed.
+    Batches hold tuples of one size; those of a phase are shuffled by the seed, or follow the file (fault U4).
     """
+    size_of_batch = params["batch_size"]
     rng = random.Random(params["seed"])
     plan = []
     for phase in sorted({row.phase for row in rows}):
@@ -169,8 +180,11 @@ def plan_batches(rows: Sequence[Tuple], tokens: Tokens, params: dict[str, Any]) 
         for _ in range(params["epochs"]):
             for size in sizes:
                 chosen = [i for i, row in enumerate(rows) if row.phase == phase and len(row.passages) == size]
+                if "U4" in params["faults"]:
+                    plan += [chosen[i : i + size_of_batch] for i in range(0, len(chosen), size_of_batch)]
+                    continue
                 lengths = [max(len(tokens.passages[p]) for p in rows[i].passages) for i in chosen]
-                plan += [[chosen[i] for i in batch] for batch in batches(lengths, params["batch_size"], rng)]
+                plan += [[chosen[i] for i in batch] for batch in batches(lengths, size_of_batch, rng)]
     return plan
 
 
@@ -233,17 +247,19 @@ def run(job: Job) -> dict[str, Any]:
 
     Params: objective (distil | contrast), epochs, batch_size (tuples), lr, schedule (linear | constant),
     warmup_ratio, weight_decay, max_grad_norm, dropout, freeze_layers, student_temperature, teacher_temperature,
-    max_tuples, shuffle_scores, seed, precision, and the fields of Settings.
+    max_tuples, shuffle_scores, seed, precision, faults (U4), ranks (processes of fault U14; 1 without it), and the
+    fields of Settings.
     """
-    params = job.params
+    params = dict(job.params)
     rows = load_tuples(job.inputs["tuples"])[: params["max_tuples"]]
+    rows, params["batch_size"] = seen_by_ranks(rows, params["batch_size"], params["ranks"])
     if params["shuffle_scores"]:
         rows = shuffle_scores(rows, params["seed"])
     collection = Collection.load(job.inputs["collection"])
     model = load_student(job.inputs["model"], params)
     curve = train(model, rows, collection, params, job.log)
     model.save(job.outputs["model"])
-    settings = {key: value for key, value in params.items() if key != "seed"}
+    settings = {key: value for key, value in job.params.items() if key != "seed"}
     write_json(
         job.outputs["model"] / "training.json",
         {
