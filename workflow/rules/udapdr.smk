@@ -226,6 +226,8 @@ rule udapdr_teachers:
         "<results>/logs/udapdr_teachers.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
+    wildcard_constraints:
+        chain="|".join(map(re.escape, CHAINS.taught())) or "-",
     priority: 10
     conda:
         "../../envs/distil.yaml"
@@ -234,6 +236,36 @@ rule udapdr_teachers:
         stage="score.teachers",
         args=lambda w: CHAINS.args(w.chain, "tuples"),
         code=code_hash("score.teachers"),
+    script:
+        "../scripts/stage.py"
+
+
+# the same tuples, scored by a language model as LimRank asks it; its model may be one that limrank.smk tunes
+rule udapdr_judge:
+    input:
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        queries=lambda w: CHAINS.path(w.chain, "filtered"),
+        model=lambda w: CHAINS.judge_path(w.chain),
+        prompts="workflow/prompts/limrank/rerank.yaml",
+    output:
+        tuples="<results>/udapdr/{chain}/tuples.jsonl",
+        judged=directory("<results>/udapdr/{chain}/judged"),
+    log:
+        "<results>/logs/udapdr_judge.{chain}.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_judge.{chain}.tsv"
+    wildcard_constraints:
+        chain="|".join(map(re.escape, CHAINS.judged())) or "-",
+    priority: 10
+    conda:
+        "../../envs/generate-cpu.yaml"
+    threads: config["hardware"]["generate_threads"]
+    resources:
+        mem_mb=config["hardware"]["generate_mem_mb"],
+    params:
+        stage="score.judge",
+        args=lambda w: CHAINS.args(w.chain, "tuples"),
+        code=code_hash("score.judge"),
     script:
         "../scripts/stage.py"
 
@@ -348,6 +380,7 @@ rule udapdr_evaluate:
             *(f"{UDAPDR_TARGET}/{name}" for name in ("queries", "filtered")),
         ],
         filtered=f"{UDAPDR_TARGET}/filtered",
+        judged=[f"<results>/udapdr/{chain}/judged" for chain in CHAINS.judged()],
         latency=f"{UDAPDR_TARGET}/latency.tsv",
     output:
         tables=directory("<results>/udapdr/tables"),

@@ -45,6 +45,7 @@ STAGES = {
     "train.cross_encoder": "training.cross_encoder:run",
     "train.student": "training.distillation:run",
     "score.teachers": "reranking.teachers:run",
+    "score.judge": "reranking.judge:run",
     "rerank.cross_encoder": "reranking.cross_encoder:run",
     "rerank.strategies": "reranking.strategies:run",
     "rerank.reasoning": "reranking.reasoning:run",

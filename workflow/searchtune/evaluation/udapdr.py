@@ -41,6 +41,8 @@ QUALITY_COLUMNS = ["collection", "system", "metric", "value", "ci_low", "ci_high
 PER_QUERY_COLUMNS = ["collection", "variant", "system", "seed", "metric", "query-id", "value"]
 SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
 FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
+# counts of a judge's verdicts that were not given freely
+JUDGED = {"forced": "reasoning cut off, verdict forced", "empty": "no reasoning", "fallback": "silent 0.5"}
 ALPHA = 0.05
 FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
 U9 = "ideal ranking taken from the retrieved passages only"
@@ -135,18 +137,21 @@ def quality_rows(collection: str, scores: BySeed, seen: str, params: Mapping[str
                     "ci_high": high,
                     "n": len(values),
                     **tests,
-                    "note": note_of(system, len(seeds), seen),
+                    "note": note_of(system, len(seeds), seen, params["judge"]),
                 }
             )
     return rows
 
 
-def note_of(system: str, seeds: int, seen: str) -> str:
-    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it."""
+def note_of(system: str, seeds: int, seen: str, judge: str) -> str:
+    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it; and that the
+    cross-encoders are not the students' teachers where a language model (``judge``) is.
+    """
     if system in ENCODER_SYSTEMS:
         return seen
     if system in TRAINED:
-        return "one seed" if seeds == 1 else f"{seeds} seeds"
+        note = "one seed" if seeds == 1 else f"{seeds} seeds"
+        return f"{note}; cross-encoders, the teacher is {judge}" if judge and system == "bm25_reranked" else note
     return ""
 
 
@@ -229,6 +234,19 @@ def failure_rows(synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
     return rows
 
 
+def judge_rows(folders: Sequence[Path], names: Sequence[str]) -> list[dict]:
+    """Return how many verdicts of each language model that labelled tuples were forced, empty or replaced."""
+    rows = []
+    for folder, name in zip(folders, names, strict=True):
+        for counts in read_tsv(folder / "counts.tsv"):
+            pairs = int(counts["pairs"])
+            for kind, what in JUDGED.items():
+                failed = int(counts[kind])
+                row = {"step": f"judge {name}, {counts['mode']}: {what}", "calls": pairs}
+                rows.append(row | {"failed": failed, "share": failed / pairs if pairs else None})
+    return rows
+
+
 def collections_of(job: Job) -> dict[str, Collection]:
     """Return the targets by id."""
     loaded = [(path, Collection.load(path)) for path in job.inputs["collections"]]
@@ -261,13 +279,15 @@ def signs_of(job: Job, targets: Mapping[str, BySeed], synthesis: Sequence[Mappin
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
-    filtered (folder), latency. Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
-    parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
+    filtered (folder), judged (folders of language models that labelled tuples; may be none), latency. Outputs: tables
+    (folder: quality, ablations, synthesis, filter, signs, latency, parse_failures, faults .tsv) and details
+    (metrics.json, per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
-    label, x}, axes (x of the chain as configured, by kind), splits, seed, permutations, bootstrap_samples, level,
-    faults, seen. ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
-    systems.
+    label, x}, axes (x of the chain as configured, by kind), judge (language model that labels in the chain as
+    configured; may be empty), judged (names of the judges, aligned with the input), splits, seed, permutations,
+    bootstrap_samples, level, faults, seen. ``seen`` says what the encoder's checkpoint was trained on before us; it is
+    printed beside zero-shot systems.
     """
     params = job.params
     collections = collections_of(job)
@@ -283,6 +303,7 @@ def run(job: Job) -> dict[str, Any]:
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
     synthesis = [row for path in tables for row in read_tsv(path)]
     signs = signs_of(job, targets, synthesis)
+    failures = failure_rows(synthesis) + judge_rows(job.inputs.get("judged", []), params["judged"])
     folder, details = job.outputs["tables"], job.outputs["details"]
     write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality)
     write_metrics(details / "metrics.json", {"quality": quality})
@@ -292,7 +313,7 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, synthesis)
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
-    write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
+    write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failures)
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
     latency = read_tsv(job.inputs["latency"])
     write_tsv(folder / "latency.tsv", list(latency[0]), latency)

@@ -17,6 +17,8 @@ from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
 
 COMBINE = ("mean", "mixed", "sequential")
+# a query, the number of its window, the passage ids of the window
+Window = tuple[Synthetic, int, list[str]]
 
 
 def tuple_windows(candidates: Sequence[str], source: str, nway: int, windows: int, depth: int) -> list[list[str]]:
@@ -85,15 +87,11 @@ def best_rerankers(folders: Sequence[Path], count: int | None) -> list[Path]:
     return [folder for folder in folders if folder in chosen]
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Stage entry. Inputs: collection, queries (filtered folder), models (rerankers by prompt). Output: tuples.jsonl
-    {id, query, passages, scores, phase, teachers}.
+def chosen_windows(rows: Sequence[Synthetic], params: dict[str, Any]) -> list[Window]:
+    """Return the windows of the labelled queries, in an order drawn by the seed; the same whoever scores them.
 
-    Params: nway, windows, depth, combine, select (how many rerankers), n_tuples (at most), max_length, batch_size,
-    precision, seed, faults. DataError if no tuple can be made.
+    Params: nway, windows, depth, n_tuples (at most), seed. DataError if there is none.
     """
-    params = job.params
-    rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
     windows = [
         (row, number, ids)
         for row in rows
@@ -103,17 +101,29 @@ def run(job: Job) -> dict[str, Any]:
     ]
     # one order for every size, so that fewer tuples are a prefix of more
     random.Random(params["seed"]).shuffle(windows)
-    windows = windows[: params["n_tuples"]]
     if not windows:
         raise DataError(
             f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
             "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)"
         )
+    return windows[: params["n_tuples"]]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stage entry. Inputs: collection, queries (filtered folder), models (rerankers by prompt). Output: tuples.jsonl
+    {id, query, passages, scores, phase, teachers}.
+
+    Params: nway, windows, depth, combine, select (how many rerankers), n_tuples (at most), max_length, batch_size,
+    precision, seed, faults. DataError if no tuple can be made.
+    """
+    params = job.params
+    rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
+    windows = chosen_windows(rows, params)
     collection = Collection.load(job.inputs["collection"])
     pairs = [(row.text, collection.passage_text(i)) for row, _, ids in windows for i in ids]
     models = best_rerankers(job.inputs["models"], params["select"])
     scores = [_score(job, path, pairs) for path in models]
-    write_jsonl(job.outputs["tuples"], list(_tuple_rows(windows, scores, params["combine"])))
+    write_jsonl(job.outputs["tuples"], list(tuple_rows(windows, scores, params["combine"])))
     return {"labelled": len(rows), "tuples": len(windows), "pairs": len(pairs) * len(models)}
 
 
@@ -128,7 +138,8 @@ def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
         return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
 
 
-def _tuple_rows(windows: list[tuple[Synthetic, int, list[str]]], scores: list[list[float]], how: str) -> list[dict]:
+def tuple_rows(windows: Sequence[Window], scores: Sequence[Sequence[float]], how: str) -> list[dict]:
+    """Return the rows of tuples.jsonl; ``scores`` has one list a teacher, over the passages of all windows in order."""
     rows = []
     start = 0
     for row, number, ids in windows:

@@ -130,7 +130,7 @@ def _scoring(config: Args) -> Args:
 def teachers_args(config: Args) -> Args:
     """Return the parameters of ``score.teachers``."""
     return {
-        **config["udapdr"]["teachers"],
+        **{key: value for key, value in config["udapdr"]["teachers"].items() if not key.startswith("judge")},
         **_scoring(config),
         "seed": config["seeds"][0],
         "faults": [f for f in active_faults(config) if f in ("U3", "U5")],
