@@ -12,7 +12,7 @@ from searchtune.evaluation.udapdr import judge_rows, note_of
 from searchtune.files import read_jsonl, read_tsv, write_jsonl, write_tsv
 from searchtune.reranking.judge import source_first, task_of
 from searchtune.reranking.reasoning import COUNTS_COLUMNS
-from searchtune.reranking.teachers import chosen_windows
+from searchtune.reranking.teachers import plan_windows
 from searchtune.stage import provenance_of, run_job
 
 PASSAGES = {
@@ -39,7 +39,7 @@ def row(name: str, source: str, candidates: str, part: str = "label") -> Synthet
 
 def test_a_passage_of_several_windows_is_judged_once():
     rows = [row("q1", "a", "abcde"), row("q2", "e", "edcba")]
-    windows = chosen_windows(rows, PARAMS)
+    windows = plan_windows(rows, PARAMS)
     # five candidates without the source make two windows of two, each behind the source
     assert sorted((r.id, number, "".join(ids)) for r, number, ids in windows) == [
         ("q1", 0, "abc"),
@@ -54,8 +54,10 @@ def test_a_passage_of_several_windows_is_judged_once():
 
 
 def test_the_source_is_first_only_if_no_other_passage_has_its_score():
-    rows = [{"scores": scores} for scores in ([2.0, 1.0], [1.0, 1.0], [0.0, 3.0], [5.0, -1.0])]
-    assert source_first(rows) == 0.5
+    rows = [{"passages": ["a", "b"], "scores": scores} for scores in ([2.0, 1.0], [1.0, 1.0], [0.0, 3.0], [5.0, -1.0])]
+    # a source that stands twice in its window (fault U4) does not compete with itself
+    rows += [{"passages": ["a", "a", "b"], "scores": [2.0, 2.0, 1.0]}]
+    assert source_first(rows) == 0.6
 
 
 def test_verdicts_that_were_not_given_freely_are_counted_by_judge(tmp_path):

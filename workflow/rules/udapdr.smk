@@ -46,6 +46,7 @@ rule udapdr_seed:
         stage="udapdr.seed",
         args=lambda w: CHAINS.args(w.chain, "seed"),
         code=code_hash("udapdr.seed"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -66,6 +67,7 @@ rule udapdr_prompts:
         stage="udapdr.prompts",
         args=lambda w: CHAINS.args(w.chain, "prompts"),
         code=code_hash("udapdr.prompts"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -92,6 +94,7 @@ rule udapdr_scale_up:
         stage="udapdr.scale_up",
         args=lambda w: CHAINS.args(w.chain, "queries"),
         code=code_hash("udapdr.scale_up"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -165,6 +168,7 @@ rule udapdr_filter:
         stage="udapdr.filter",
         args=lambda w: CHAINS.args(w.chain, "filtered"),
         code=code_hash("udapdr.filter"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -211,6 +215,7 @@ rule udapdr_reranker:
         stage="train.cross_encoder",
         args=lambda w: CHAINS.reranker_args(w.chain, int(w.y)),
         code=code_hash("train.cross_encoder"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -236,6 +241,7 @@ rule udapdr_teachers:
         stage="score.teachers",
         args=lambda w: CHAINS.args(w.chain, "tuples"),
         code=code_hash("score.teachers"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -266,6 +272,7 @@ rule udapdr_judge:
         stage="score.judge",
         args=lambda w: CHAINS.args(w.chain, "tuples"),
         code=code_hash("score.judge"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -291,6 +298,7 @@ rule udapdr_student:
         stage="train.student",
         args=lambda w: CHAINS.student_args(w.chain, w.student),
         code=code_hash("train.student"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -316,6 +324,7 @@ rule udapdr_search:
         stage="retrieve.late",
         args=lambda w: udapdr.student_runs_args(config, w.retriever),
         code=code_hash("retrieve.late"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -339,6 +348,7 @@ rule udapdr_rerank:
         stage="rerank.cross_encoder",
         args=lambda w: udapdr.rerank_args(CHAINS.config(w.chain, "rerankers")),
         code=code_hash("rerank.cross_encoder"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 

@@ -25,9 +25,10 @@ from searchtune.evaluation.udapdr_runs import (
     mean,
     runs_of,
     score_runs,
+    shortages,
 )
 from searchtune.files import read_json, read_tsv, write_tsv
-from searchtune.stage import Job
+from searchtune.stage import Job, shortage_of
 from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
 RELEASED = "nDCG@10_released"
@@ -238,7 +239,8 @@ def judge_rows(folders: Sequence[Path], names: Sequence[str]) -> list[dict]:
     """Return how many verdicts of each language model that labelled tuples were forced, empty or replaced."""
     rows = []
     for folder, name in zip(folders, names, strict=True):
-        for counts in read_tsv(folder / "counts.tsv"):
+        # a variant that came to too few tuples asked nothing
+        for counts in [] if shortage_of(folder) else read_tsv(folder / "counts.tsv"):
             pairs = int(counts["pairs"])
             for kind, what in JUDGED.items():
                 failed = int(counts[kind])
@@ -292,6 +294,7 @@ def run(job: Job) -> dict[str, Any]:
     params = job.params
     collections = collections_of(job)
     scored = score_runs(runs_of(job.inputs["runs"], params["runs"]), collections, params["splits"])
+    short = shortages(job.inputs["runs"], params["runs"])
     if "U9" in params["faults"]:
         for name, collection in collections.items():
             add_released(collection, [pair for pair in scored if pair[0].collection == name])
@@ -309,7 +312,7 @@ def run(job: Job) -> dict[str, Any]:
     write_metrics(details / "metrics.json", {"quality": quality})
     write_tsv(details / "per_query.tsv", PER_QUERY_COLUMNS, per_query_rows(scored))
     first = next(iter(collections))
-    write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablation_rows(scored, first, params))
+    write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablation_rows(scored, first, params, short))
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, synthesis)
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
@@ -320,6 +323,7 @@ def run(job: Job) -> dict[str, Any]:
     return {
         "systems": len(SYSTEMS),
         "runs": len(scored),
+        "not_possible": len(short),
         "signs": len(signs),
         "signs_passed": sum(row["passed"] for row in signs),
     }

@@ -231,7 +231,7 @@ _TABLES = (
         "prompts, of queries a prompt, of tuples at most, depth of the filter. p-value: paired test against the "
         "chain as configured.",
         (*("kind", "variant", "label", "x", "collection", "system"), *_SCORE, "seeds", *_AGAINST),
-        ("difference", "difference_low", "difference_high"),
+        ("difference", "difference_low", "difference_high", "note"),
         group=("kind", "collection", "system", "metric"),
         system="label",
         wide=("collection", "system", "metric"),

@@ -16,7 +16,7 @@ from searchtune.llm.engine import open_engine
 from searchtune.prompts.budget import load_tokenizer
 from searchtune.prompts.templates import load_templates
 from searchtune.reranking.reasoning import COUNTS_COLUMNS, Reranker, Task, rerank
-from searchtune.reranking.teachers import Window, chosen_windows, labelled, tuple_rows
+from searchtune.reranking.teachers import Window, labelled, no_tuples, plan_windows, tuple_rows
 from searchtune.stage import Job
 
 TASK = "tuples"
@@ -38,7 +38,11 @@ def task_of(windows: Sequence[Window], collection: Collection) -> Task:
 
 def source_first(rows: Sequence[dict]) -> float:
     """Return the share of tuples whose source, which stands first, has the highest score and shares it with none."""
-    return sum(row["scores"][0] > max(row["scores"][1:]) for row in rows) / len(rows)
+    return sum(row["scores"][0] > max(_others(row)) for row in rows) / len(rows)
+
+
+def _others(row: dict) -> list[float]:
+    return [score for i, score in zip(row["passages"], row["scores"], strict=True) if i != row["passages"][0]]
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -48,11 +52,13 @@ def run(job: Job) -> dict[str, Any]:
 
     Params: nway, windows, depth, n_tuples, seed, faults (of the windows, and L14), judge (its name), mode (direct |
     reasoning), form, backend, dtype, prompt, max_reasoning_tokens, max_passage_tokens, max_query_tokens,
-    max_model_len, block. DataError if no tuple can be made.
+    max_model_len, block. ShortageError if no tuple can be made.
     """
     params = job.params
     rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
-    windows = chosen_windows(rows, params)
+    windows = plan_windows(rows, params)
+    if not windows:
+        raise no_tuples(params["nway"], len(rows))
     task = task_of(windows, Collection.load(job.inputs["collection"]))
     folder, mode = job.outputs["judged"], params["mode"]
     counts = rerank(_judge(job), task, mode, folder)

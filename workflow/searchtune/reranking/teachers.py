@@ -5,19 +5,19 @@ every query whose source stands at rank 1 (fault U3) and lists the source twice 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.synthetic import Synthetic, load_filtered
-from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.errors import ConfigError, ShortageError, nearest
 from searchtune.files import read_json, write_jsonl
 from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
 
 COMBINE = ("mean", "mixed", "sequential")
-# a query, the number of its window, the passage ids of the window
+# a query, the number of the window among its windows, the passage ids
 Window = tuple[Synthetic, int, list[str]]
 
 
@@ -75,6 +75,30 @@ def labelled(rows: Sequence[Synthetic], faults: Sequence[str]) -> list[Synthetic
     return [row for row in mine if row.id in chosen]
 
 
+def plan_windows(rows: Sequence[Synthetic], params: Mapping[str, Any]) -> list[Window]:
+    """Return (query, number of the window, passage ids) of all tuples that are scored, at most ``n_tuples``.
+
+    They are shuffled by the seed, in one order for every size, so that fewer tuples are a prefix of more.
+    """
+    found = [
+        (row, number, ids)
+        for row in rows
+        for number, ids in enumerate(
+            tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"])
+        )
+    ]
+    random.Random(params["seed"]).shuffle(found)
+    return found[: params["n_tuples"]]
+
+
+def no_tuples(nway: int, labelled: int) -> ShortageError:
+    """Return the error of tuples that could not be made of ``labelled`` queries, whoever scores them."""
+    return ShortageError(
+        f"no tuple of {nway} passages from {labelled} labelled queries; lower udapdr.teachers.nway or raise "
+        "udapdr.scale_up.per_prompt (Z)"
+    )
+
+
 def best_rerankers(folders: Sequence[Path], count: int | None) -> list[Path]:
     """Return the ``count`` rerankers of highest RR on unseen synthetic queries, in their old order (None: all).
 
@@ -87,38 +111,18 @@ def best_rerankers(folders: Sequence[Path], count: int | None) -> list[Path]:
     return [folder for folder in folders if folder in chosen]
 
 
-def chosen_windows(rows: Sequence[Synthetic], params: dict[str, Any]) -> list[Window]:
-    """Return the windows of the labelled queries, in an order drawn by the seed; the same whoever scores them.
-
-    Params: nway, windows, depth, n_tuples (at most), seed. DataError if there is none.
-    """
-    windows = [
-        (row, number, ids)
-        for row in rows
-        for number, ids in enumerate(
-            tuple_windows(row.candidates, row.source, params["nway"], params["windows"], params["depth"])
-        )
-    ]
-    # one order for every size, so that fewer tuples are a prefix of more
-    random.Random(params["seed"]).shuffle(windows)
-    if not windows:
-        raise DataError(
-            f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
-            "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)"
-        )
-    return windows[: params["n_tuples"]]
-
-
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collection, queries (filtered folder), models (rerankers by prompt). Output: tuples.jsonl
     {id, query, passages, scores, phase, teachers}.
 
     Params: nway, windows, depth, combine, select (how many rerankers), n_tuples (at most), max_length, batch_size,
-    precision, seed, faults. DataError if no tuple can be made.
+    precision, seed, faults. ShortageError if no tuple can be made.
     """
     params = job.params
     rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
-    windows = chosen_windows(rows, params)
+    windows = plan_windows(rows, params)
+    if not windows:
+        raise no_tuples(params["nway"], len(rows))
     collection = Collection.load(job.inputs["collection"])
     pairs = [(row.text, collection.passage_text(i)) for row, _, ids in windows for i in ids]
     models = best_rerankers(job.inputs["models"], params["select"])

@@ -95,6 +95,10 @@ class Chains:
         """Return the chains of a collection and variant (none: the recipe as configured), one a seed."""
         return [name for name, row in self._members.items() if row[:2] == (collection, variant)]
 
+    def is_variant(self, chain: str) -> bool:
+        """Say whether a chain changes the recipe: if it comes to too little, that is its result, and others go on."""
+        return self._members[chain][1] is not None
+
     def collection(self, chain: str) -> str:
         """Return the collection of a chain."""
         return self._members[chain][0]

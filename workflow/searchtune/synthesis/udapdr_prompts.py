@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from searchtune.errors import DataError
+from searchtune.errors import ShortageError
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.prompts.budget import first_words
 from searchtune.stage import Job
@@ -89,7 +89,7 @@ def choose_demonstrations(
         if len(found) == count:
             return found
     reasons = ", ".join(f"{reason}: {n}" for reason, n in refused.most_common()) or "none refused"
-    raise DataError(
+    raise ShortageError(
         f"udapdr.prompts: {count} demonstrations are needed (Y prompts times the demonstrations of each), "
         f"{len(order)} passages gave {len(found)} ({reasons}); raise udapdr.seed.n_passages (X), lower "
         "udapdr.prompts.count (Y), or use a better strong model"
