@@ -16,8 +16,10 @@ from searchtune.collections.dpr import read_dpr
 from searchtune.collections.trec import write_run
 from searchtune.errors import DataError
 from searchtune.evaluation.answers import ANSWER_METRICS, judged_by_answers
-from searchtune.evaluation.udapdr import add_released, fault_rows, note_of, quality_rows, teacher_sign
+from searchtune.evaluation.udapdr import note_of, quality_rows
+from searchtune.evaluation.udapdr_released import add_released, fault_rows
 from searchtune.evaluation.udapdr_runs import Run, score_runs
+from searchtune.evaluation.udapdr_signs import teacher_sign
 from searchtune.registry.table import load_registry
 from searchtune.stage import run_job
 
@@ -230,7 +232,7 @@ def test_what_nothing_was_judged_for_has_no_ndcg_and_says_so(folder):
     write_run(folder / "bm25.run.gz", RANKING, "bm25")
     scored = score_runs([Run("nq", "", "bm25", None, folder / "bm25.run.gz")], {"nq": collection}, ["test"])
     scores = scored[0][1]
-    params = {"seed": 0, "permutations": 1000, "bootstrap_samples": 200, "level": 0.95}
+    params = {"judge": "", "seed": 0, "permutations": 1000, "bootstrap_samples": 200, "level": 0.95}
     rows = quality_rows("nq", {"bm25": [scores]}, "", params, collection.judged_by)
     assert {row["metric"]: (row["value"], row["n"]) for row in rows} == {
         "Success@5": (0.5, 4),

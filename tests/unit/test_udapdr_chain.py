@@ -208,7 +208,12 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
         # a variant that makes the same student is worth nothing
         (folder / "late" / "student_adapted", row | {"system": "student_adapted", "seed": 13, "variant": "same"}),
     ]
-    variants = {"variants": {"same": {"kind": "tuples", "label": "the same", "x": 4}}, "axes": {"tuples": 8}}
+    variants = {
+        "variants": {"same": {"kind": "tuples", "label": "the same", "x": 4}},
+        "axes": {"tuples": 8},
+        "judge": "",
+        "judged": [],
+    }
     stage(
         "udapdr.evaluate",
         {

@@ -5,8 +5,8 @@ from helpers import ROOT
 from pydantic import ValidationError
 
 from searchtune.config.udapdr import STAGES, Udapdr
-from searchtune.errors import ConfigError
-from searchtune.evaluation.arguments import udapdr_chains
+from searchtune.errors import ConfigError, LeakageError
+from searchtune.evaluation.arguments import LIMRANK_TRAIN, healing_sets, training_sets, udapdr_chains
 from searchtune.files import read_tsv
 from searchtune.plan import plan
 from searchtune.synthesis.udapdr_arguments import evaluate_args
@@ -32,6 +32,7 @@ def own(found: Chains, chain: str) -> list[str]:
         ("interaction_head", "rerankers"),
         ("best_reranker", "tuples"),
         ("u5", "tuples"),
+        ("judge_teacher", "tuples"),
         ("direct", "students"),
         ("inpars", "queries"),
         ("u4", "tuples"),
@@ -126,6 +127,8 @@ def test_the_audit_sees_every_set_of_queries():
         ({"kind": "tuples", "set": {"target": "reddit"}}, "belongs to the whole part"),
         ({"kind": "rerankers", "set": {"prompts": {"count": 9}}}, "need 27 passages"),
         ({"kind": "selection", "set": {"teachers": {"select": 1, "combine": "mixed"}}}, "combine: mean"),
+        ({"kind": "selection", "set": {"teachers": {"select": 1, "judge": "limrank/direct"}}}, "labels alone"),
+        ({"kind": "distillation", "set": {"teachers": {"combine": "mixed", "judge": "tiny-lm"}}}, "labels alone"),
     ],
 )
 def test_an_unsound_variant_is_refused_by_name(row, said):
@@ -198,3 +201,114 @@ def test_scale_paper_scores_what_tables_1_5_and_6_do():
     assert len(found.targets) == 6 + 12 + 11
     # forum and search: six students fewer
     assert len({found.owner(name, "students") for name in found.targets}) == 6 + 6 + 11
+
+
+JUDGE = {"ablations": {"odd": {"kind": "distillation", "set": {"teachers": {"judge": "limrank/direct"}}}}}
+
+
+def test_a_judge_labels_instead_of_cross_encoders():
+    part = JUDGE | {"run_ablations": ["odd", "direct"], "seeds_from": "rerankers"}
+    found = chains(seeds=[13, 14], udapdr=part)
+    assert own(found, "amazon.odd") == ["tuples", "students"]
+    assert found.judged() == ["amazon.odd", "amazon.odd-s14"] and "amazon.odd" not in found.taught()
+    # each seed has the judge of its own seed; where tuples are shared, so is the judge
+    assert found.judge_path("amazon.odd-s14") == "<results>/limrank/models/direct-s14"
+    late = chains(seeds=[13, 14], udapdr=part | {"seeds_from": "students"})
+    assert late.judge_path("amazon.odd-s14") == "<results>/limrank/models/direct-s13"
+    assert late.judged() == ["amazon.odd"]
+    args, plain = found.args("amazon.odd", "tuples"), found.args("amazon", "tuples")
+    assert {key: args[key] for key in ("nway", "windows", "depth", "n_tuples", "seed")} == {
+        key: plain[key] for key in ("nway", "windows", "depth", "n_tuples", "seed")
+    }
+    assert (args["judge"], args["mode"], args["max_passage_tokens"]) == ("limrank/direct", "direct", 48)
+    assert "judge" not in plain and "judge_mode" not in plain
+
+
+def test_an_untuned_judge_is_a_model_asked_in_its_own_form():
+    found = chains(udapdr={"run_ablations": [], "teachers": {"judge": "tiny-lm-half", "judge_mode": "reasoning"}})
+    assert found.judge_path("amazon") == "<resources>/models/tiny-lm-half"
+    assert found.args("amazon", "tuples")["form"] == "plain"
+    # only BM25's reranker on the target still needs cross-encoders
+    assert {path.split("/")[2] for path in found.first_rerankers()} == {"amazon"}
+    assert found.evaluate_args()["judge"] == "tiny-lm-half"
+    assert found.evaluate_args()["judged"] == ["tiny-lm-half, amazon", "tiny-lm-half, new_wiki"]
+
+
+def test_noise_of_cross_encoders_is_none_of_a_judge():
+    part = JUDGE | {"run_ablations": ["odd"]}
+    assert chains(faults=["U3", "U5", "L14"], udapdr=part).args("amazon.odd", "tuples")["faults"] == ["U3"]
+    part["teachers"] = {"judge_mode": "reasoning"}
+    assert chains(faults=["U3", "U5", "L14"], udapdr=part).args("amazon.odd", "tuples")["faults"] == ["U3", "L14"]
+
+
+def test_students_of_a_judge_are_scored_without_its_cross_encoders():
+    row = {"kind": "models", "set": {"reranker": {"head": "interaction"}, "teachers": {"judge": "limrank/direct"}}}
+    found = chains(udapdr={"ablations": {"odd": row}, "run_ablations": ["odd", "interaction_head"]})
+    systems = {name: {r["system"] for r in found.runs() if r["variant"] == name} for name in found.variants}
+    assert systems == {"interaction_head": {"student_adapted", "bm25_reranked"}, "odd": {"student_adapted"}}
+
+
+def test_the_audit_sees_what_a_judge_was_tuned_on():
+    user = {"scale": "ci", "papers": ["udapdr"], "udapdr": JUDGE | {"run_ablations": ["odd"]}}
+    config = plan(ROOT, user)
+    # and what its writer, which is INTERS' in ci, was tuned on
+    filtered = ["udapdr/amazon/filtered", "udapdr/new_wiki/filtered"]
+    assert training_sets(config) == ["inters/mixtures/full/train.jsonl", *filtered, LIMRANK_TRAIN]
+    assert udapdr_chains(config)["udapdr judge limrank/direct"] == {
+        "train": ["packed/reasoning.train.jsonl"],
+        "eval": ["collections/amazon"],
+        "kinds": ["query", "passage"],
+    }
+    # a pruned base of the judge's was healed on text, which is audited too
+    user["limrank"] = {"base": "tiny-lm-half"}
+    assert healing_sets(plan(ROOT, user)) == ["heal/tiny-lm-half"]
+    untuned = {"udapdr": {"run_ablations": [], "teachers": {"judge": "tiny-lm-half"}}}
+    config = plan(ROOT, user | {"limrank": {}} | untuned)
+    assert healing_sets(config) == ["heal/tiny-lm-half"] and LIMRANK_TRAIN not in training_sets(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"limrank": {"planted_collection": "amazon"}}, "udapdr judge limrank/direct would train on 'amazon'"),
+        ({"limrank": {"raw": ["mini/shifted_amazon.json"]}}, "udapdr judge limrank/direct would train on 'amazon'"),
+        # the same files under another name
+        (
+            {
+                "collections": {"twin": {"reader": "squad", "raw": ["mini/shifted_amazon.json"], "n_train": 5}},
+                "limrank": {"planted_collection": "twin"},
+            },
+            "udapdr judge limrank/direct would train on 'amazon'",
+        ),
+        (
+            {"udapdr": {"target": "new_wiki", "off_domain": "squad"}, "limrank": {"writer": "inters/full"}},
+            "udapdr judge limrank/direct would train on 'new_wiki'",
+        ),
+    ],
+)
+def test_a_judge_that_was_tuned_on_the_target_is_refused(changes, said):
+    user = {"scale": "ci"} | changes
+    user["udapdr"] = JUDGE | {"run_ablations": ["odd"]} | changes.get("udapdr", {})
+    with pytest.raises(LeakageError, match=said):
+        plan(ROOT, user)
+
+
+def test_without_a_judge_its_data_are_no_matter():
+    user = {"scale": "ci", "udapdr": {"run_ablations": []}, "limrank": {"raw": ["mini/shifted_amazon.json"]}}
+    assert plan(ROOT, user)
+
+
+@pytest.mark.parametrize(
+    ("place", "judge", "said"),
+    [
+        ("teachers", "limrank/direkt", r"udapdr.teachers.judge names 'limrank/direkt'.*'limrank/direct'"),
+        ("teachers", "tiny-encoder", r"udapdr.teachers.judge names 'tiny-encoder', which is neither"),
+        ("odd", "inters/ful", r"udapdr.ablations.odd.set.teachers.judge names 'inters/ful'.*'inters/full'"),
+    ],
+)
+def test_an_unknown_judge_is_named_with_the_nearest(place, judge, said):
+    row = {"kind": "distillation", "set": {"teachers": {"judge": judge}}}
+    base = {"teachers": {"judge": judge}, "run_ablations": []}
+    own = {"ablations": {"odd": row}, "run_ablations": ["odd"]} if place == "odd" else base
+    with pytest.raises(ConfigError, match=said):
+        plan(ROOT, {"scale": "ci", "udapdr": own})

@@ -9,29 +9,24 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.trec import write_run
 from searchtune.errors import DataError
 from searchtune.evaluation import latency
-from searchtune.evaluation.udapdr import (
+from searchtune.evaluation.udapdr import comparators, p_values, quality_rows
+from searchtune.evaluation.udapdr_ablations import CONFIGURED, ablation_rows
+from searchtune.evaluation.udapdr_failures import failure_rows
+from searchtune.evaluation.udapdr_released import (
     RELEASED,
     WITHOUT_LAST,
     add_released,
     add_without_last,
-    comparators,
-    failure_rows,
     fault_rows,
-    filter_sign,
-    p_values,
-    quality_rows,
     released_ndcg,
-    reranker_signs,
-    spread_sign,
-    teacher_sign,
     unscored_rows,
     without_last,
 )
-from searchtune.evaluation.udapdr_ablations import CONFIGURED, ablation_rows
 from searchtune.evaluation.udapdr_runs import Run, by_seed, runs_of, score_runs
+from searchtune.evaluation.udapdr_signs import filter_sign, reranker_signs, spread_sign, teacher_sign
 from searchtune.files import write_json
 
-PARAMS = {"seed": 0, "permutations": 1000, "bootstrap_samples": 200, "level": 0.95}
+PARAMS = {"judge": "", "seed": 0, "permutations": 1000, "bootstrap_samples": 200, "level": 0.95}
 
 
 def flat(value: float, n: int = 12) -> dict[str, dict[str, float]]:
@@ -116,7 +111,7 @@ def made(variant: str, seed: int, value: float) -> tuple[Run, dict[str, dict[str
 def test_ablations_stand_beside_the_chain_as_configured_seed_by_seed():
     scored = [made("", 13, 0.4), made("", 14, 0.5), made("few", 13, 0.3), made("few", 14, 0.3)]
     variants = {"few": {"kind": "tuples", "label": "few tuples", "x": 8}}
-    base, few = ablation_rows(scored, "amazon", PARAMS | {"variants": variants, "axes": {"tuples": 100}})
+    base, few = ablation_rows(scored, "amazon", PARAMS | {"variants": variants, "axes": {"tuples": 100}}, {})
     assert (base["label"], base["x"], base["variant"], "difference" in base) == (CONFIGURED, 100, "", False)
     assert base["value"] == pytest.approx(0.46) and base["seeds"] == 2
     assert (few["label"], few["x"], few["baseline"]) == ("few tuples", 8, CONFIGURED)

@@ -46,6 +46,7 @@ rule udapdr_seed:
         stage="udapdr.seed",
         args=lambda w: CHAINS.args(w.chain, "seed"),
         code=code_hash("udapdr.seed"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -66,6 +67,7 @@ rule udapdr_prompts:
         stage="udapdr.prompts",
         args=lambda w: CHAINS.args(w.chain, "prompts"),
         code=code_hash("udapdr.prompts"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -92,6 +94,7 @@ rule udapdr_scale_up:
         stage="udapdr.scale_up",
         args=lambda w: CHAINS.args(w.chain, "queries"),
         code=code_hash("udapdr.scale_up"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -165,6 +168,7 @@ rule udapdr_filter:
         stage="udapdr.filter",
         args=lambda w: CHAINS.args(w.chain, "filtered"),
         code=code_hash("udapdr.filter"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -211,6 +215,7 @@ rule udapdr_reranker:
         stage="train.cross_encoder",
         args=lambda w: CHAINS.reranker_args(w.chain, int(w.y)),
         code=code_hash("train.cross_encoder"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -226,6 +231,8 @@ rule udapdr_teachers:
         "<results>/logs/udapdr_teachers.{chain}.log",
     benchmark:
         "<results>/benchmarks/udapdr_teachers.{chain}.tsv"
+    wildcard_constraints:
+        chain="|".join(map(re.escape, CHAINS.taught())) or "-",
     priority: 10
     conda:
         "../../envs/distil.yaml"
@@ -234,6 +241,38 @@ rule udapdr_teachers:
         stage="score.teachers",
         args=lambda w: CHAINS.args(w.chain, "tuples"),
         code=code_hash("score.teachers"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
+    script:
+        "../scripts/stage.py"
+
+
+# the same tuples, scored by a language model as LimRank asks it; its model may be one that limrank.smk tunes
+rule udapdr_judge:
+    input:
+        collection=lambda w: CHAINS.collection_path(w.chain),
+        queries=lambda w: CHAINS.path(w.chain, "filtered"),
+        model=lambda w: CHAINS.judge_path(w.chain),
+        prompts="workflow/prompts/limrank/rerank.yaml",
+    output:
+        tuples="<results>/udapdr/{chain}/tuples.jsonl",
+        judged=directory("<results>/udapdr/{chain}/judged"),
+    log:
+        "<results>/logs/udapdr_judge.{chain}.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_judge.{chain}.tsv"
+    wildcard_constraints:
+        chain="|".join(map(re.escape, CHAINS.judged())) or "-",
+    priority: 10
+    conda:
+        "../../envs/generate-cpu.yaml"
+    threads: config["hardware"]["generate_threads"]
+    resources:
+        mem_mb=config["hardware"]["generate_mem_mb"],
+    params:
+        stage="score.judge",
+        args=lambda w: CHAINS.args(w.chain, "tuples"),
+        code=code_hash("score.judge"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -259,6 +298,7 @@ rule udapdr_student:
         stage="train.student",
         args=lambda w: CHAINS.student_args(w.chain, w.student),
         code=code_hash("train.student"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -288,6 +328,7 @@ rule udapdr_search:
         stage="retrieve.late",
         args=lambda w: udapdr.student_runs_args(config, w.retriever),
         code=code_hash("retrieve.late"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -338,6 +379,7 @@ rule udapdr_rerank:
         stage="rerank.cross_encoder",
         args=lambda w: udapdr.rerank_args(CHAINS.config(w.chain, "rerankers")),
         code=code_hash("rerank.cross_encoder"),
+        variant=lambda w: CHAINS.is_variant(w.chain),
     script:
         "../scripts/stage.py"
 
@@ -379,6 +421,7 @@ rule udapdr_evaluate:
             *(f"{UDAPDR_TARGET}/{name}" for name in ("queries", "filtered")),
         ],
         filtered=f"{UDAPDR_TARGET}/filtered",
+        judged=[f"<results>/udapdr/{chain}/judged" for chain in CHAINS.judged()],
         latency=f"{UDAPDR_TARGET}/latency.tsv",
         claims="config/expected/claims.tsv",
         published="config/expected/udapdr.tsv",

@@ -23,6 +23,7 @@ spec = {
     "params": snakemake.params.get("args", {}),
     "threads": snakemake.threads,
     "log": str(snakemake.log[0]),
+    "spare": bool(snakemake.params.get("variant", False)),
 }
 write_json(Path(next(iter(spec["outputs"].values())) + ".job.json"), spec)
 try:

@@ -16,6 +16,10 @@ class DataError(SearchtuneError):
     """A file's content breaks the contract of its form (empty corpus, duplicate id, NaN score ...)."""
 
 
+class ShortageError(DataError):
+    """What a chain made of its own is sound, but too little for its next step (no usable question, no tuple ...)."""
+
+
 class FetchError(SearchtuneError):
     """Something from outside is missing, truncated, altered or unsafe to unpack."""
 

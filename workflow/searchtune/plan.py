@@ -11,7 +11,8 @@ from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
 from searchtune.reranking.windows import STRATEGY_FAULTS
 from searchtune.synthesis import limrank_arguments, udapdr_faults
-from searchtune.synthesis.udapdr_chains import chosen_variants, corpus_of, tuned_writer, unjudged_targets
+from searchtune.synthesis.udapdr_chains import Chains, chosen_variants, corpus_of, tuned_writer, unjudged_targets
+from searchtune.synthesis.udapdr_judges import judge_training, known_judges
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
 from searchtune.tasks.variants import check_ablations, variants
@@ -180,6 +181,20 @@ def check_corpora(config: dict[str, Any], layers: list[Layer]) -> None:
         )
 
 
+def check_judges(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError for a judge of UDAPDR's tuples that is no model, tuned here or untuned."""
+    known = [*known_judges(config), *(f"inters/{name}" for name in variants(config))]
+    asked: dict[tuple[str, ...], str] = {("udapdr", "teachers", "judge"): config["udapdr"]["teachers"]["judge"]}
+    for name, row in chosen_variants(config).items():
+        asked["udapdr", "ablations", name, "set", "teachers", "judge"] = row["set"].get("teachers", {}).get("judge", "")
+    for place, judge in asked.items():
+        if judge and judge not in known:
+            raise ConfigError(
+                f"{file_of(layers, *place)}: {'.'.join(place)} names {judge!r}, which is neither limrank/<variant>, "
+                f"inters/<variant> nor a causal model{nearest(judge, known)}"
+            )
+
+
 def known_faults() -> list[str]:
     """Return the ids of the released faults that can be switched on, of all papers."""
     return [*answers.FAULTS, *STRATEGY_FAULTS, *udapdr_faults.FAULTS, *limrank_arguments.FAULTS]
@@ -203,6 +218,7 @@ def check_faults(config: dict[str, Any], layers: list[Layer]) -> None:
 def training_collections(config: dict[str, Any]) -> dict[str, list[str]]:
     """Return {chain: collections whose human queries or synthetic off-domain queries it trains on}."""
     return {
+        **{f"udapdr judge {name}": judge_training(config, name) for name in Chains(config).judges()},
         "inters": list(config["inters"].get("train_collections", [])),
         "udapdr off-domain": [config["udapdr"]["off_domain"]] if config["udapdr"].get("off_domain") else [],
         "limrank planted pairs": [config["limrank"]["planted_collection"]]
@@ -246,6 +262,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     check_seq2seq(config, layers)
     check_pruned(config, layers)
     check_faults(config, layers)
+    check_judges(config, layers)
     check_leakage(config)
     check_corpora(config, layers)
     check_healing(config)

@@ -1,6 +1,6 @@
 """Run one step of the workflow from a JSON job file: ``python -m searchtune.stage job.json``.
 
-A job file holds {stage, inputs, outputs, params, threads}. A stage is a function of one
+A job file holds {stage, inputs, outputs, params, threads, spare}. A stage is a function of one
 :class:`Job` that reads ``job.inputs``, writes ``job.outputs`` (temporary names) and returns a
 dictionary of counts. This module checks the inputs against their provenance, renames the outputs
 when the stage has ended well, and writes ``<output>.prov.json`` beside each of them. Nothing here
@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from searchtune.errors import ConfigError, IntegrityError, SearchtuneError, nearest
+from searchtune.errors import ConfigError, IntegrityError, SearchtuneError, ShortageError, nearest
 from searchtune.files import files_of, publish, read_json, remove, sha256_file, sha256_tree, stable_hash, write_json
 from searchtune.lean import hide_unused_packages
 
@@ -45,6 +45,7 @@ STAGES = {
     "train.cross_encoder": "training.cross_encoder:run",
     "train.student": "training.distillation:run",
     "score.teachers": "reranking.teachers:run",
+    "score.judge": "reranking.judge:run",
     "rerank.cross_encoder": "reranking.cross_encoder:run",
     "rerank.strategies": "reranking.strategies:run",
     "rerank.reasoning": "reranking.reasoning:run",
@@ -105,6 +106,29 @@ def provenance_of(path: Path) -> dict | None:
         if candidate.name and (record := provenance_path(candidate)).is_file():
             return read_json(record)
     return None
+
+
+def shortage_of(path: Path) -> str:
+    """Return why a spared job could not make an artefact, which then is empty; an empty text where it could."""
+    record = provenance_path(Path(path))
+    return read_json(record).get("shortage", "") if record.is_file() else ""
+
+
+def _run_or_spare(function: Callable[[Job], dict], job: Job) -> tuple[dict, str]:
+    """Run the stage of a job whose failure by ShortageError is a result: leave its outputs empty, and say why.
+
+    An input that an earlier job could not make passes its reason on. A file's name has an ending, a folder's none.
+    """
+    try:
+        if reason := next((found for _, path in _each(job.inputs) if (found := shortage_of(path))), ""):
+            raise ShortageError(reason)
+        return function(job) or {}, ""
+    except ShortageError as error:
+        job.log(f"not possible: {error}")
+        for path in job.outputs.values():
+            remove(path)
+            path.touch() if path.suffix else path.mkdir()
+        return {}, str(error)
 
 
 @cache
@@ -240,7 +264,8 @@ def run_job(spec: dict) -> dict:
     """Run the job that ``spec`` describes; return what the stage returned.
 
     Raises SearchtuneError (with its subclasses) for anything that a user can mend. On failure no
-    output exists under its final name; the work folder stays, so that a resumed job goes on.
+    output exists under its final name; the work folder stays, so that a resumed job goes on. Where ``spec["spare"]``
+    is true, a ShortageError is a result: the outputs are empty and their provenance says why.
     """
     started = time.time()
     hide_unused_packages()
@@ -279,8 +304,9 @@ def run_job(spec: dict) -> dict:
     limit_threads(job.threads)
     function: Callable[[Job], dict] = getattr(importlib.import_module(module_name), function_name)
     try:
-        stats = function(job) or {}
-        _publish(job, finals, recipe, key, stats, _execution(started, job.threads))
+        stats, shortage = _run_or_spare(function, job) if spec.get("spare") else (function(job) or {}, "")
+        execution = _execution(started, job.threads)
+        _publish(job, finals, recipe, key, stats, execution, {"shortage": shortage} if shortage else {})
     finally:
         for path in job.outputs.values():
             if path.exists():
@@ -289,8 +315,10 @@ def run_job(spec: dict) -> dict:
     return stats
 
 
-def _publish(job: Job, finals: dict[str, Path], recipe: dict, key: str, stats: dict, execution: dict) -> None:
-    """Rename the outputs of a finished stage and write the provenance of each."""
+def _publish(
+    job: Job, finals: dict[str, Path], recipe: dict, key: str, stats: dict, execution: dict, more: dict
+) -> None:
+    """Rename the outputs of a finished stage and write the provenance of each, with ``more`` in it."""
     sources = [p for _, p in _each(job.inputs)]
     marks = {
         mark: sorted({*_inherited(sources, mark), *stats.pop(mark, [])})
@@ -303,10 +331,8 @@ def _publish(job: Job, finals: dict[str, Path], recipe: dict, key: str, stats: d
     for name, final in finals.items():
         publish(job.outputs[name], final)
         output = {"name": name, "path": str(final), "sha256": sha256_tree(final), "fingerprint": _fingerprint(final)}
-        write_json(
-            provenance_path(final),
-            {"output": output, "recipe": recipe | {"key": key}, **marks, "counts": stats, "execution": execution},
-        )
+        record = {"output": output, "recipe": recipe | {"key": key}, **marks, "counts": stats, "execution": execution}
+        write_json(provenance_path(final), record | more)
 
 
 def main(argv: list[str] | None = None) -> int:

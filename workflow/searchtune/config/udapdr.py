@@ -201,6 +201,24 @@ class Teachers(Section):
         description="how many rerankers label: the best by RR on unseen synthetic queries (count; empty = all; paper, "
         "Table 7: the best on dev queries)",
     )
+    judge: str = Field(
+        "",
+        description="who labels: empty = the chain's cross-encoders (paper); or a language model by its odds of true "
+        "against false, asked as limrank.rerank asks: limrank/<variant> (tuned by LimRank's part), inters/<variant>, "
+        "or the id of a model, untuned (ours)",
+    )
+    judge_mode: Literal["direct", "reasoning"] = Field(
+        "direct", description="reasoning: the judge thinks before its verdict, and every pair costs a text (ours)"
+    )
+
+    @model_validator(mode="after")
+    def _a_judge_is_one_teacher(self) -> "Teachers":
+        if self.judge and (self.select is not None or self.combine != "mean"):
+            raise ValueError(
+                f"judge {self.judge!r} labels alone, and combine and select are about several cross-encoders: leave "
+                "them at mean and empty, or set judge to '' beside them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _selection_needs_the_mean(self) -> "Teachers":

@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from searchtune.config.models import MODEL_KEYS, pruned_of_paper
+from searchtune.config.models import MODEL_KEYS, pruned_models, pruned_of_paper
 from searchtune.synthesis.udapdr_chains import Chains, tuned_writer
+from searchtune.synthesis.udapdr_judges import TUNED
 
 INSTRUCTIONS = "limrank/instructions"
 # INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
 # demonstrations included, draws from the training part
 EXAMPLES = "inters/examples"
 INTERS_TRAIN = ["inters/mixtures/full/train.jsonl", EXAMPLES]
+# every row that tunes a reranker of LimRank: its direct rows are the same pairs without the reasoning
+LIMRANK_TRAIN = "limrank/packed/reasoning.train.jsonl"
 
 
 def scored_sets(config: dict[str, Any]) -> list[str]:
@@ -31,11 +34,14 @@ def training_sets(config: dict[str, Any]) -> list[str]:
     """Return what the models of the chosen papers are trained on (paths below the results)."""
     known = {
         "inters": INTERS_TRAIN,
-        "udapdr": [f"udapdr/{chain}/filtered" for chain in Chains(config).owners("filtered")],
-        "limrank": ["limrank/packed/reasoning.train.jsonl"],
+        "udapdr": [f"udapdr/{chain}/filtered" for chain in Chains(config).owners("filtered")]
+        + [path for _, path in judge_sets(config)],
+        "limrank": [LIMRANK_TRAIN],
     }
+    # a judge of UDAPDR may be LimRank's, and its writer INTERS'
     found = [path for paper in known if paper in config["papers"] for path in known[paper]]
-    return found if "inters" in config["papers"] or not borrows_writer(config) else [INTERS_TRAIN[0], *found]
+    borrowed = [INTERS_TRAIN[0]] if "inters" not in config["papers"] and borrows_writer(config) else []
+    return list(dict.fromkeys([*borrowed, *found]))
 
 
 def borrows_writer(config: dict[str, Any]) -> bool:
@@ -46,6 +52,15 @@ def borrows_writer(config: dict[str, Any]) -> bool:
     )
 
 
+def judge_sets(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (judge, what it is tuned on, path below the results) of UDAPDR's judges that are tuned here."""
+    found = []
+    for name in Chains(config).judges():
+        paths = [LIMRANK_TRAIN] if name.startswith(TUNED) else INTERS_TRAIN if name.startswith("inters/") else []
+        found += [(name, path) for path in paths]
+    return found
+
+
 def healing_sets(config: dict[str, Any]) -> list[str]:
     """Return what healed the pruned models of the chosen papers (folders below the resources)."""
     papers = [*config["papers"], *(["inters"] if borrows_writer(config) else [])]
@@ -53,8 +68,14 @@ def healing_sets(config: dict[str, Any]) -> list[str]:
 
 
 def healed_on(config: dict[str, Any], paper: str) -> list[str]:
-    """Return what healed the pruned models that a paper starts from (folders below the resources)."""
-    return [f"heal/{name}" for name in pruned_of_paper(config, paper)]
+    """Return what healed the pruned models that a paper starts from (folders below the resources); of UDAPDR's, those
+    of its judges, too, and of what these are tuned from.
+    """
+    names = pruned_of_paper(config, paper)
+    for judge in Chains(config).judges() if paper == "udapdr" else []:
+        made_by = judge.split("/")[0] if "/" in judge else ""
+        names += pruned_of_paper(config, made_by) if made_by else {judge}.intersection(pruned_models(config))
+    return [f"heal/{name}" for name in dict.fromkeys(names)]
 
 
 def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -89,7 +110,7 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         # an adapted student reads its target's passages by design; human queries must stay unseen
         "udapdr": udapdr_chains(config),
         "limrank": {
-            "limrank": {"train": ["packed/reasoning.train.jsonl"], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
+            "limrank": {"train": [_short(LIMRANK_TRAIN)], "eval": [*ranked, INSTRUCTIONS], "kinds": both},
         },
     }
     chosen = {paper: chains[paper] for paper in chains if paper in config["papers"]}
@@ -117,6 +138,10 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "eval": scored,
                 "kinds": both,
             }
+        # a judge's own data come from elsewhere
+        for name, path in judge_sets(config):
+            own = found.setdefault(f"udapdr judge {name}{where}", {"train": [], "eval": scored, "kinds": both})
+            own["train"].append(_short(path))
     return found
 
 

@@ -16,7 +16,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.splits import normalise_article
 from searchtune.errors import ConfigError, DataError, LeakageError, nearest
 from searchtune.files import iter_jsonl, write_jsonl, write_tsv
-from searchtune.stage import Job
+from searchtune.stage import Job, shortage_of
 
 KINDS = ("query", "passage", "article")
 REPORT_COLUMNS = [
@@ -131,12 +131,14 @@ def segments(text: str) -> set[str]:
 
 
 def training_texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (id, text) of a training artefact.
+    """Yield (id, text) of a training artefact; nothing of one that a variant of a chain could not make.
 
     A collection gives its train queries and their relevant passages; a JSONL file, or a folder of
     them, gives every string of every row; split task examples give those of train.jsonl. DataError if there is
     nothing to read.
     """
+    if shortage_of(path):
+        return
     if path.is_dir() and (path / "corpus.jsonl").is_file():
         yield from _collection_texts(Collection.load(path))
         return

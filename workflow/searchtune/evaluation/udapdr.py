@@ -1,22 +1,27 @@
 """Stage ``udapdr.evaluate``: tables of UDAPDR from the runs of all systems.
 
-Baselines and p-values: rules of evidence 6 and 10; signs of life: 15 and 16.
+Baselines and p-values: rules of evidence 6 and 10.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
-from searchtune.collections.trec import Ranking, read_run, read_scores
-from searchtune.errors import DataError
 from searchtune.evaluation.answers import NO_NDCG
 from searchtune.evaluation.metrics import write_metrics
 from searchtune.evaluation.significance import paired_test
 from searchtune.evaluation.udapdr_ablations import ABLATION_COLUMNS, ablation_rows
+from searchtune.evaluation.udapdr_failures import FAILURE_COLUMNS, failure_rows, judge_rows
 from searchtune.evaluation.udapdr_latency import LATENCY_COLUMNS, latency_rows
 from searchtune.evaluation.udapdr_published import Published
+from searchtune.evaluation.udapdr_released import (
+    FAULT_COLUMNS,
+    RERANKED,
+    add_released,
+    add_without_last,
+    fault_rows,
+    unscored_rows,
+)
 from searchtune.evaluation.udapdr_runs import (
     UNADAPTED,
     BySeed,
@@ -30,95 +35,20 @@ from searchtune.evaluation.udapdr_runs import (
     mean,
     runs_of,
     score_runs,
+    shortages,
 )
+from searchtune.evaluation.udapdr_signs import SIGN_COLUMNS, signs_of
 from searchtune.evaluation.udapdr_verdicts import VERDICTS, Comparisons, verdict_rows
-from searchtune.files import read_json, read_tsv, write_tsv
+from searchtune.files import read_tsv, write_tsv
 from searchtune.stage import Job
-from searchtune.synthesis.udapdr_faults import FAULTS
 from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
-RELEASED = "nDCG@10_released"
-# metrics of the released reranker evaluation, and what fault U10 adds to their names
-RERANKER_METRICS = ("Success@5", "nDCG@10")
-WITHOUT_LAST = "_without_last"
-RERANKED = "bm25_reranked"
-SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", "bm25_reranked")
-TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", "bm25_reranked")
+SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", RERANKED)
+TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", RERANKED)
 ENCODER_SYSTEMS = ("minilm_dense", "maxsim_no_projection", "student_untrained_projection")
 COMPARISONS = ("p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked")
 QUALITY_COLUMNS = ["collection", "system", "metric", "value", "ci_low", "ci_high", "n", *COMPARISONS, "note"]
 PER_QUERY_COLUMNS = ["collection", "variant", "system", "seed", "metric", "query-id", "value"]
-SIGN_COLUMNS = ["sign", "value", "threshold", "passed", "note"]
-FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
-ALPHA = 0.05
-FAULT_COLUMNS = ["fault", "what", "system", "collection", "metric", "corrected", "released"]
-
-
-def released_ndcg(gains: Sequence[int], k: int = 10) -> float:
-    """Return nDCG as the released code computes it (fault U9): the ideal order is that of the retrieved top ``k``
-    only, so relevant passages that were missed cost nothing. ``gains`` are those of the ranking, from rank 1.
-    """
-
-    def dcg(values: Sequence[int]) -> float:
-        """Return the discounted gain of values in rank order."""
-        return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(values, 1))
-
-    top = list(gains[:k])
-    ideal = dcg(sorted(top, reverse=True))
-    return dcg(top) / ideal if ideal else 0.0
-
-
-def released_ndcg_of(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Ranking]) -> dict[str, float]:
-    """Return query id -> :func:`released_ndcg` over every query of the qrels."""
-    return {query: released_ndcg([judged.get(i, 0) for i, _ in run[query]]) for query, judged in qrels.items()}
-
-
-def add_released(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -> None:
-    """Add the released nDCG (fault U9) to the scores of a collection's runs; none where it is judged by answers."""
-    for run, scores in scored if collection.judged_by == "qrels" else ():
-        judged = {query: collection.qrels[query] for query in scores["nDCG@10"]}
-        scores[RELEASED] = released_ndcg_of(judged, read_run(run.path))
-
-
-def without_last(values: Mapping[str, float], order: Iterable[str]) -> dict[str, float]:
-    """Return the values (query id -> value) without that of the last query in ``order`` (fault U10): the released loop
-    scores a query when the next one begins. A single query leaves an empty mapping.
-    """
-    return {query: values[query] for query in [query for query in order if query in values][:-1]}
-
-
-def add_without_last(collection: Collection, scored: Iterable[tuple[Run, Scores]]) -> None:
-    """Add the metrics that lack the last query (fault U10) to the scores of a collection's reranked runs."""
-    for run, scores in scored:
-        if run.system == RERANKED and len(scores["Success@5"]) > 1:
-            for metric in scores.keys() & set(RERANKER_METRICS):
-                scores[metric + WITHOUT_LAST] = without_last(scores[metric], collection.queries)
-
-
-def unscored_rows(collection: Collection, name: str, scores: PerSystem) -> list[dict[str, Any]]:
-    """Return what fault U10 is worth: the rerankers' metrics over all queries, and without the last one."""
-    rows = []
-    place = {"fault": "U10", "what": FAULTS["U10"].what, "system": RERANKED, "collection": name}
-    for metric in (metric for metric in RERANKER_METRICS if metric in scores[RERANKED]):
-        values = scores[RERANKED][metric]
-        if rest := without_last(values, collection.queries):
-            rows.append(place | {"metric": metric, "corrected": mean(values), "released": mean(rest)})
-    return rows
-
-
-def fault_rows(collection: Collection, name: str, runs: Mapping[str, Path], scores: PerSystem) -> list[dict[str, Any]]:
-    """Return what fault U9 is worth: nDCG@10 of every system, standard and as the released code computes it.
-
-    A collection that is judged by answers has no nDCG and so no rows.
-    """
-    rows = []
-    what = FAULTS["U9"].what
-    for system, path in runs.items() if collection.judged_by == "qrels" else ():
-        standard = scores[system]["nDCG@10"]
-        released = released_ndcg_of({query: collection.qrels[query] for query in standard}, read_run(path))
-        values = {"corrected": mean(standard), "released": mean(released)}
-        rows.append({"fault": "U9", "what": what, "system": system, "collection": name, "metric": "nDCG@10"} | values)
-    return rows
 
 
 def comparators(scores: PerSystem, metric: str) -> dict[str, str]:
@@ -175,101 +105,22 @@ def quality_rows(
                     "ci_high": high,
                     "n": len(values),
                     **tests,
-                    "note": note_of(system, len(seeds), seen, judged_by),
+                    "note": note_of(system, len(seeds), seen, params["judge"], judged_by),
                 }
             )
     return rows
 
 
-def note_of(system: str, seeds: int, seen: str, judged_by: str = "qrels") -> str:
-    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it; and, of a
-    collection without judgements, how a hit is told.
+def note_of(system: str, seeds: int, seen: str, judge: str, judged_by: str = "qrels") -> str:
+    """Return what a reader must know of a system: what its checkpoint saw, or how many seeds trained it; that the
+    cross-encoders are not the students' teachers where a language model (``judge``) is; and, of a collection without
+    judgements, how a hit is told.
     """
     told = ["one seed" if seeds == 1 else f"{seeds} seeds"] if system in TRAINED else []
     told = [seen] if system in ENCODER_SYSTEMS else told
+    if judge and system == RERANKED:
+        told.append(f"cross-encoders, the teacher is {judge}")
     return "; ".join(text for text in (*told, NO_NDCG if judged_by == "answers" else "") if text)
-
-
-def sign(name: str, value: float, threshold: str, passed: bool, note: str) -> dict[str, Any]:
-    """Return one row of signs.tsv."""
-    return {"sign": name, "value": value, "threshold": threshold, "passed": passed, "note": note}
-
-
-def reranker_signs(folders: Sequence[Path]) -> list[dict]:
-    """Return a sign a reranker: it beats the same network with an untrained head on held-out synthetic queries."""
-    rows = []
-    for folder in folders:
-        found = read_json(folder / "evaluation.json")
-        gain = found["trained"] - found["untrained"]
-        rows.append(
-            sign(
-                f"reranker {folder.parent.parent.name}/{folder.name} beats its untrained head",
-                found["p_value"],
-                "p < 0.05, gain > 0",
-                found["p_value"] < ALPHA and gain > 0,
-                f"RR {found['untrained']:.3f} untrained, {found['trained']:.3f} trained, "
-                f"{found['n']} held-out synthetic queries",
-            )
-        )
-    return rows
-
-
-def teacher_sign(scores: PerSystem, seed: int, permutations: int, where: str = "") -> dict:
-    """Return the sign that shuffled teacher scores make the student worse (test queries; nDCG@10, or RR where that is
-    not defined).
-    """
-    metric = "nDCG@10" if "nDCG@10" in scores["student_adapted"] else "RR"
-    adapted, shuffled = (scores[name][metric] for name in ("student_adapted", "student_shuffled_teacher"))
-    queries = sorted(adapted)
-    p = paired_test([adapted[q] for q in queries], [shuffled[q] for q in queries], seed, permutations)
-    return sign(
-        "shuffled teacher scores make the student worse" + where,
-        p,
-        "p < 0.05, loss > 0",
-        p < ALPHA and mean(shuffled) < mean(adapted),
-        f"{metric} {mean(adapted):.3f} with the teachers' scores, {mean(shuffled):.3f} with shuffled ones",
-    )
-
-
-def filter_sign(rows: Sequence[Mapping[str, str]]) -> dict:
-    """Return the sign that the round-trip filter keeps strictly between 5% and 95%."""
-    mine = [row for row in rows if row["stage"] == "filter"]
-    given, kept = (sum(int(row[key]) for row in mine) for key in ("in", "out"))
-    if not given:
-        raise DataError("udapdr.evaluate: the synthesis tables have no row of stage 'filter'")
-    rate = kept / given
-    return sign(
-        "the filter keeps some and drops some",
-        rate,
-        "0.05 to 0.95",
-        0.05 < rate < 0.95,
-        f"{kept} of {given} synthetic queries kept",
-    )
-
-
-def spread_sign(scores: Mapping[str, Mapping[str, float]]) -> dict:
-    """Return the sign that the rerankers' scores vary within every query that has two candidates."""
-    lists = [values for values in scores.values() if len(values) > 1]
-    varied = sum(len({round(value, 4) for value in values.values()}) > 1 for values in lists) / max(1, len(lists))
-    return sign("reranker scores vary within a query", varied, "= 1", varied == 1, f"{len(lists)} queries")
-
-
-def failure_rows(synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
-    """Return how many answers of each writing step gave no usable question."""
-    steps = {"seed": ("seed",), "scale_up": ("scale_up", "clean")}
-    rows = []
-    for step, stages in steps.items():
-        calls = sum(int(r["in"]) for r in synthesis if r["stage"] == stages[0])
-        usable = sum(int(r["out"]) for r in synthesis if r["stage"] == stages[-1])
-        rows.append(
-            {
-                "step": step,
-                "calls": calls,
-                "failed": calls - usable,
-                "share": (calls - usable) / calls if calls else None,
-            }
-        )
-    return rows
 
 
 def collections_of(job: Job) -> dict[str, Collection]:
@@ -287,42 +138,38 @@ def per_query_rows(scored: Iterable[tuple[Run, Scores]]) -> Iterator[dict]:
                 yield row | {"metric": metric, "query-id": query, "value": value}
 
 
-def signs_of(job: Job, targets: Mapping[str, BySeed], synthesis: Sequence[Mapping[str, str]]) -> list[dict]:
-    """Return all rows of signs.tsv: rules of evidence 15 and 16."""
-    params = job.params
-    return [
-        *reranker_signs(job.inputs["rerankers"]),
-        *(
-            teacher_sign(averaged(scores), params["seed"], params["permutations"], f", {name}" if number else "")
-            for number, (name, scores) in enumerate(targets.items())
-        ),
-        filter_sign(synthesis),
-        spread_sign(read_scores(job.inputs["reranked_scores"])),
-    ]
+def add_faults(
+    collections: Mapping[str, Collection], scored: Sequence[tuple[Run, Scores]], faults: Sequence[str]
+) -> None:
+    """Add the metrics of the released code to the scores, where its faults are switched on."""
+    for name, collection in collections.items():
+        mine = [pair for pair in scored if pair[0].collection == name]
+        if "U9" in faults:
+            add_released(collection, mine)
+        if "U10" in faults:
+            add_without_last(collection, mine)
 
 
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
-    filtered (folder), latency, claims and published (what the paper reports). Outputs: tables (folder: quality,
-    ablations, synthesis, filter, signs, latency, parse_failures, faults, verdicts .tsv) and details (metrics.json,
-    per_query.tsv).
+    filtered (folder), judged (folders of language models that labelled tuples; may be none), latency, claims and
+    published (what the paper reports). Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
+    parse_failures, faults, verdicts .tsv) and details (metrics.json, per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
-    label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), splits, seed,
-    permutations, bootstrap_samples, level, faults, seen, datasets {collection: its name among the published values},
-    published_start (whether the student's start is ColBERTv2, so that LoTTE's published values are its own). ``seen``
-    says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot systems.
+    label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), judge (language
+    model that labels in the chain as configured; may be empty), judged (names of the judges, aligned with the input),
+    splits, seed, permutations, bootstrap_samples, level, faults, seen, datasets {collection: its name among the
+    published values}, published_start (whether the student's start is ColBERTv2, so that LoTTE's published values are
+    its own). ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
+    systems.
     """
     params = job.params
     collections = collections_of(job)
     scored = score_runs(runs_of(job.inputs["runs"], params["runs"]), collections, params["splits"])
-    for name, collection in collections.items():
-        mine = [pair for pair in scored if pair[0].collection == name]
-        if "U9" in params["faults"]:
-            add_released(collection, mine)
-        if "U10" in params["faults"]:
-            add_without_last(collection, mine)
+    short = shortages(job.inputs["runs"], params["runs"])
+    add_faults(collections, scored, params["faults"])
     targets, faults = {}, []
     for name, collection in collections.items():
         targets[name], files = by_seed(scored, name, "", [s for s in SYSTEMS if s not in params["without"]])
@@ -336,25 +183,28 @@ def run(job: Job) -> dict[str, Any]:
     tables = [path / "synthesis.tsv" if path.is_dir() else path for path in job.inputs["synthesis"]]
     synthesis = [row for path in tables for row in read_tsv(path)]
     signs = signs_of(job, targets, synthesis)
+    failures = failure_rows(synthesis) + judge_rows(job.inputs.get("judged", []), params["judged"])
     folder, details = job.outputs["tables"], job.outputs["details"]
     write_tsv(folder / "quality.tsv", QUALITY_COLUMNS, quality)
     write_metrics(details / "metrics.json", {"quality": quality})
     write_tsv(details / "per_query.tsv", PER_QUERY_COLUMNS, per_query_rows(scored))
     first = next(iter(collections))
-    write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablation_rows(scored, first, params))
+    write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablation_rows(scored, first, params, short))
     write_tsv(folder / "synthesis.tsv", SYNTHESIS_COLUMNS, synthesis)
     write_tsv(folder / "filter.tsv", RATE_COLUMNS, read_tsv(job.inputs["filtered"] / "pass_rates.tsv"))
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
-    write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
+    write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failures)
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
     published = Published.load(job.inputs["published"])
     latency = latency_rows(read_tsv(job.inputs["latency"]), published)
     write_tsv(folder / "latency.tsv", LATENCY_COLUMNS, latency)
-    comparisons = Comparisons(targets, scored, latency, params)
+    possible = {name: row for name, row in params["variants"].items() if name not in short}
+    comparisons = Comparisons(targets, scored, latency, params | {"variants": possible})
     write_tsv(folder / "verdicts.tsv", VERDICTS, verdict_rows(comparisons, job.inputs["claims"], published))
     return {
         "systems": len(SYSTEMS) - len(params["without"]),
         "runs": len(scored),
+        "not_possible": len(short),
         "signs": len(signs),
         "signs_passed": sum(row["passed"] for row in signs),
     }

@@ -11,6 +11,7 @@ from searchtune.errors import DataError
 from searchtune.evaluation.answers import ANSWER_METRICS, judged_by_answers
 from searchtune.evaluation.metrics import evaluate
 from searchtune.evaluation.significance import bootstrap_ci, seed_interval
+from searchtune.stage import shortage_of
 
 # not adapted to the target: nothing was trained, or the training data came from another domain
 UNADAPTED = ("bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain")
@@ -34,10 +35,28 @@ class Run:
     path: Path
 
 
-def runs_of(paths: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> list[Run]:
-    """Return the runs behind aligned ``paths`` and ``rows``; a row without a system names a folder of runs."""
-    found = []
+def shortages(paths: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return {variant: why a run of it could not be made, and of how many of its runs that is true}."""
+    found: dict[str, list[str]] = {}
     for path, row in zip(paths, rows, strict=True):
+        found.setdefault(row["variant"], []).append(shortage_of(path))
+    return {
+        name: f"not possible ({sum(map(bool, reasons))} of {len(reasons)} runs): {next(filter(None, reasons))}"
+        for name, reasons in found.items()
+        if any(reasons)
+    }
+
+
+def runs_of(paths: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+    """Return the runs behind aligned ``paths`` and ``rows``; a row without a system names a folder of runs.
+
+    A variant of which a run could not be made has none: on fewer seeds it would be compared with other ones.
+    """
+    found = []
+    short = shortages(paths, rows)
+    for path, row in zip(paths, rows, strict=True):
+        if row["variant"] in short:
+            continue
         if row["system"]:
             files = [path / f"{row['system']}{SUFFIX}" if path.is_dir() else path]
         else:

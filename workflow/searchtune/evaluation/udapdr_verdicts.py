@@ -103,12 +103,17 @@ class Comparisons:
         A target that has a name in the paper, but no value in the claim's own table, belongs to another claim.
         """
         if claim["scope"] == "first":
-            return [[self.first]]
+            return [[self.first]] if self.measured(self.first, METRICS[claim["metric"]]) else []
         how, _, pattern = claim["scope"].partition(" ")
         named = published.values(claim["published_after"], claim["metric"])
-        inside = [c for c in self.targets if fnmatchcase(self.dataset(c), pattern)]
+        measured = [c for c in self.targets if self.measured(c, METRICS[claim["metric"]])]
+        inside = [c for c in measured if fnmatchcase(self.dataset(c), pattern)]
         found = [c for c in inside if not named or self.dataset(c) in named or c not in self.params["datasets"]]
         return [[c] for c in found] if how == "each" else [found] if found else []
+
+    def measured(self, collection: str, metric: str) -> bool:
+        """Say whether a collection has a metric: one that is judged by answers has no nDCG."""
+        return all(metric in scores for seeds in self.targets[collection].values() for scores in seeds)
 
     def own(self, collections: Sequence[str]) -> bool:
         """Say whether the published values are of the same start and data as ours."""

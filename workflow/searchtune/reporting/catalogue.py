@@ -229,9 +229,9 @@ _TABLES = (
         "What each change of the chain is worth",
         "One change a row group, on the same test queries; all before the change is shared. x: number of "
         "prompts, of queries a prompt, of tuples at most, depth of the filter. p-value: paired test against the "
-        "chain as configured.",
+        "chain as configured. A change without values came to too little; its note says why.",
         (*("kind", "variant", "label", "x", "collection", "system"), *_SCORE, "seeds", *_AGAINST),
-        ("difference", "difference_low", "difference_high"),
+        ("difference", "difference_low", "difference_high", "note"),
         group=("kind", "collection", "system", "metric"),
         system="label",
         wide=("collection", "system", "metric"),

@@ -201,7 +201,8 @@ def ablations(tables: dict[str, Loaded], folder: Path) -> None:
             row
             for metric in QUALITY_METRICS
             for row in table.rows
-            if (row["kind"], row["system"], row["metric"]) == (kind, system, metric)
+            # a variant that was not possible has no value
+            if (row["kind"], row["system"], row["metric"]) == (kind, system, metric) and row["value"]
         ]
         groups: dict[str, list[Dot]] = {}
         for row in rows:

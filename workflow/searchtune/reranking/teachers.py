@@ -12,7 +12,7 @@ from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.synthetic import Synthetic, load_filtered
-from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.errors import ConfigError, ShortageError, nearest
 from searchtune.files import read_json, write_jsonl
 from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
@@ -98,6 +98,14 @@ def plan_windows(rows: Sequence[Synthetic], params: Mapping[str, Any]) -> list[W
     return found[: params["n_tuples"]]
 
 
+def no_tuples(nway: int, labelled: int) -> ShortageError:
+    """Return the error of tuples that could not be made of ``labelled`` queries, whoever scores them."""
+    return ShortageError(
+        f"no tuple of {nway} passages from {labelled} labelled queries; lower udapdr.teachers.nway or raise "
+        "udapdr.scale_up.per_prompt (Z)"
+    )
+
+
 def best_rerankers(folders: Sequence[Path], count: int | None) -> list[Path]:
     """Return the ``count`` rerankers of highest RR on unseen synthetic queries, in their old order (None: all).
 
@@ -115,21 +123,18 @@ def run(job: Job) -> dict[str, Any]:
     {id, query, passages, scores, phase, teachers}.
 
     Params: nway, windows, depth, combine, select (how many rerankers), n_tuples (at most), max_length, batch_size,
-    precision, seed, faults. DataError if no tuple can be made.
+    precision, seed, faults. ShortageError if no tuple can be made.
     """
     params = job.params
     rows = labelled(load_filtered(job.inputs["queries"]), params["faults"])
     windows = plan_windows(rows, params)
     if not windows:
-        raise DataError(
-            f"no tuple of {params['nway']} passages from {len(rows)} labelled queries; lower "
-            "udapdr.teachers.nway or raise udapdr.scale_up.per_prompt (Z)"
-        )
+        raise no_tuples(params["nway"], len(rows))
     collection = Collection.load(job.inputs["collection"])
     pairs = [(row.text, collection.passage_text(i)) for row, _, ids in windows for i in ids]
     models = best_rerankers(job.inputs["models"], params["select"])
     scores = [_score(job, path, pairs) for path in models]
-    write_jsonl(job.outputs["tuples"], list(_tuple_rows(windows, scores, params["combine"])))
+    write_jsonl(job.outputs["tuples"], list(tuple_rows(windows, scores, params["combine"])))
     return {"labelled": len(rows), "tuples": len(windows), "pairs": len(pairs) * len(models)}
 
 
@@ -144,7 +149,8 @@ def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
         return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
 
 
-def _tuple_rows(windows: list[Window], scores: list[list[float]], how: str) -> list[dict]:
+def tuple_rows(windows: Sequence[Window], scores: Sequence[Sequence[float]], how: str) -> list[dict]:
+    """Return the rows of tuples.jsonl; ``scores`` has one list a teacher, over the passages of all windows in order."""
     rows = []
     start = 0
     for row, number, ids in windows:

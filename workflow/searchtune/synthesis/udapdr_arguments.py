@@ -137,7 +137,7 @@ def _scoring(config: Args) -> Args:
 def teachers_args(config: Args) -> Args:
     """Return the parameters of ``score.teachers``."""
     return {
-        **config["udapdr"]["teachers"],
+        **{key: value for key, value in config["udapdr"]["teachers"].items() if not key.startswith("judge")},
         **_scoring(config),
         "seed": config["seeds"][0],
         "faults": faults_of(config, "tuples"),

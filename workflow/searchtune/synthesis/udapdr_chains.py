@@ -14,6 +14,7 @@ from typing import Any
 from searchtune.config.base import merge
 from searchtune.config.udapdr import STAGES
 from searchtune.synthesis import udapdr_arguments as udapdr
+from searchtune.synthesis import udapdr_judges as judges
 
 Args = dict[str, Any]
 # what each stage takes besides its parameters (keys of udapdr that name models), and its parameters
@@ -24,7 +25,7 @@ _STEPS: dict[str, tuple[tuple[str, ...], Callable[[Args], Args]]] = {
     "filtered": (("encoder",), udapdr.filter_args),
     # its section names the start, too; by prompt only the seed differs
     "rerankers": ((), lambda config: udapdr.reranker_args(config, 0)),
-    "tuples": ((), udapdr.teachers_args),
+    "tuples": ((), judges.tuples_args),
     "students": ((), lambda config: udapdr.student_args(config, "adapted")),
 }
 # where a stage's files lie in the folder of its chain; the index is that of the untrained encoder
@@ -144,6 +145,10 @@ class Chains:
         """Return the collection that names the corpus of a collection, or of a chain's."""
         return corpus_of(self._config, self.collection(name) if name in self._members else name)
 
+    def is_variant(self, chain: str) -> bool:
+        """Say whether a chain changes the recipe: if it comes to too little, that is its result, and others go on."""
+        return self._members[chain][1] is not None
+
     def collection(self, chain: str) -> str:
         """Return the collection of a chain."""
         return self._members[chain][0]
@@ -229,15 +234,39 @@ class Chains:
         return list(dict.fromkeys(self.owner(chain, stage) for chain in self._members))
 
     def first_rerankers(self) -> list[str]:
-        """Return the rerankers of all collections by the recipe as configured, first seed."""
-        chains = [self.of(name)[0] for name in self._sources]
+        """Return the rerankers of all collections by the recipe as configured, first seed.
+
+        Where a judge labels instead, only those of the targets are trained: they rerank BM25's passages.
+        """
+        chains = [self.of(name)[0] for name in (self.targets if judges.judge_of(self._config) else self._sources)]
         return list(dict.fromkeys(path for chain in chains for path in self.rerankers(chain)))
+
+    def judge(self, chain: str) -> str:
+        """Return the name of the language model that labels a chain's tuples; empty where cross-encoders do."""
+        return judges.judge_of(self.config(chain, "tuples"))
+
+    def judge_path(self, chain: str) -> str:
+        """Return the folder of a chain's judge, of the seed that its tuples are made with."""
+        return judges.judge_path(self.config(chain, "tuples"))
+
+    def judges(self) -> list[str]:
+        """Return the names of the language models that label in any chain, each once."""
+        return list(dict.fromkeys(self.judge(chain) for chain in self.judged()))
+
+    def judged(self) -> list[str]:
+        """Return the chains that make tuples with a judge."""
+        return [chain for chain in self.owners("tuples") if self.judge(chain)]
+
+    def taught(self) -> list[str]:
+        """Return the chains that make tuples with cross-encoders."""
+        return [chain for chain in self.owners("tuples") if not self.judge(chain)]
 
     def runs(self) -> list[Args]:
         """Return every run that is scored: {path, collection, system, seed, variant}.
 
         ``system`` is empty for a folder of runs, which their file names tell apart; ``seed`` is empty for what was not
-        trained. Of variants the student is scored; where writers or rerankers differ, the rerankers too.
+        trained. Of variants the student is scored; where writers or rerankers differ, the rerankers too, unless a
+        judge labels.
         """
         found = []
         for target in self.targets:
@@ -253,7 +282,9 @@ class Chains:
                 found += self._trained_runs(chain, self.students, True)
         for variant, row in self.variants.items():
             for chain in self.of(self.targets[0], variant):
-                found += self._trained_runs(chain, ["student_adapted"], row["kind"] == "models")
+                # rerankers that neither teach nor are as configured would be trained for this row alone
+                reranked = row["kind"] == "models" and not self.judge(chain)
+                found += self._trained_runs(chain, ["student_adapted"], reranked)
         return found
 
     def _trained_runs(self, chain: str, students: list[str], reranked: bool) -> list[Args]:
@@ -280,6 +311,8 @@ class Chains:
             "axes": {kind: _axis(self._config["udapdr"], kind) for kind in AXES},
             "datasets": {name: found for name in self.targets if (found := published_name(self._entry(name)))},
             "published_start": PUBLISHED_START in str(self._config["models"][self._config["udapdr"]["encoder"]]["raw"]),
+            "judge": judges.judge_of(self._config),
+            "judged": [f"{self.judge(chain)}, {chain}" for chain in self.judged()],
         }
 
     def _entry(self, collection: str) -> Args:

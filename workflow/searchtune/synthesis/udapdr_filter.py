@@ -11,7 +11,7 @@ from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
-from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.errors import ConfigError, ShortageError, nearest
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.stage import Job
@@ -170,7 +170,7 @@ def run(job: Job) -> dict[str, Any]:
     rates = _rate_rows(rows + questions, found)
     kept, lists = _kept(job, rows, {name: rankings[: len(rows)] for name, rankings in found.items()})
     if not kept:
-        raise DataError(
+        raise ShortageError(
             f"{job.inputs['queries']}: none of {len(rows)} synthetic queries has its passage in the top "
             f"{job.params['k']} of {', '.join(job.params['retrievers'])}; use a better writer, raise "
             "udapdr.filter.k or set udapdr.filter.require: any"

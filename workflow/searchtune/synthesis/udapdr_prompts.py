@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from searchtune.errors import DataError
+from searchtune.errors import ShortageError
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.prompts.budget import first_words
 from searchtune.stage import Job
@@ -83,10 +83,10 @@ def by_passage(seeds: Sequence[dict], words: int) -> tuple[dict[str, dict[str, s
     return questions, passages
 
 
-def too_few(count: int, tried: int, found: int, refused: Counter[str]) -> DataError:
+def too_few(count: int, tried: int, found: int, refused: Counter[str]) -> ShortageError:
     """Return the error of ``found`` demonstrations where ``count`` are needed, with why others were refused."""
     reasons = ", ".join(f"{reason}: {n}" for reason, n in refused.most_common()) or "none refused"
-    return DataError(
+    return ShortageError(
         f"udapdr.prompts: {count} demonstrations are needed (Y prompts times the demonstrations of each), "
         f"{tried} passages gave {found} ({reasons}); raise udapdr.seed.n_passages (X), lower "
         "udapdr.prompts.count (Y), or use a better strong model"
@@ -99,7 +99,7 @@ def choose_demonstrations(
     """Return ``count`` demonstrations from distinct passages, in an order drawn by ``seed``.
 
     Passages are cut to ``words``. Each next demonstration begins at the next strategy, so that all
-    are heard. DataError, with the number of passages refused and the reasons, if there are too few.
+    are heard. ShortageError, with the number of passages refused and the reasons, if there are too few.
     """
     questions, passages = by_passage(seeds, words)
     order = random.Random(seed).sample(sorted(questions), len(questions))
@@ -129,8 +129,8 @@ def released_demonstrations(
     """Return ``count`` demonstrations as the released code picks them (fault U12).
 
     Demonstration j of a prompt of ``size`` takes its good question from column j of the questions, in the order of
-    :data:`COLUMNS`, or it is none; a passage that was refused for one column may serve for another. DataError as for
-    :func:`choose_demonstrations`, where the released search goes on for ever.
+    :data:`COLUMNS`, or it is none; a passage that was refused for one column may serve for another. ShortageError as
+    for :func:`choose_demonstrations`, where the released search goes on for ever.
     """
     questions, passages = by_passage(seeds, words)
     columns = [strategy for strategy in COLUMNS if strategy in strategies]

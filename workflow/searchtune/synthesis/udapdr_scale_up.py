@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from searchtune.collections import beir
-from searchtune.errors import DataError
+from searchtune.errors import ShortageError
 from searchtune.files import read_jsonl, write_jsonl, write_tsv
 from searchtune.prompts.budget import first_words
 from searchtune.prompts.templates import TemplateFile, load_templates, render
@@ -174,7 +174,7 @@ def run(job: Job) -> dict[str, Any]:
     shown = [d[kind] for row in prompts for d in row["demonstrations"] for kind in ("good", "bad")]
     sound, unique, dropped = clean(calls, answers, Rules(**params["rules"]), shown)
     if not unique:
-        raise DataError(
+        raise ShortageError(
             f"udapdr.scale_up: none of {len(calls)} answers of {engine.model} is a usable query "
             f"({', '.join(f'{rule}: {n}' for (_, rule), n in dropped.most_common(3))}); use another "
             "cheap model (udapdr.cheap_model)"

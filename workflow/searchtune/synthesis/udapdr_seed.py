@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchtune.collections.beir import Collection
-from searchtune.errors import DataError
+from searchtune.errors import DataError, ShortageError
 from searchtune.files import write_jsonl, write_tsv
 from searchtune.llm.engine import Engine
 from searchtune.prompts.budget import first_words
@@ -129,7 +129,7 @@ def run(job: Job) -> dict[str, Any]:
     questions = written(records, rules)
     good = first_good(passages, params["strategies"], questions)
     if not any(good.values()):
-        raise DataError(
+        raise ShortageError(
             f"udapdr.seed: none of {len(records)} answers of {engine.model} is a usable question; "
             "use another strong model (udapdr.strong_model)"
         )

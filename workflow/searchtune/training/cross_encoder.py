@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.synthetic import Synthetic, load_filtered
-from searchtune.errors import ConfigError, DataError, ModelError, nearest
+from searchtune.errors import ConfigError, ModelError, ShortageError, nearest
 from searchtune.evaluation.significance import paired_test
 from searchtune.files import sha256_tree, stable_hash, write_json
 from searchtune.reranking.cross_encoder import CrossEncoder, Row
@@ -272,7 +272,7 @@ def run(job: Job) -> dict[str, Any]:
     epochs = [make_groups(mine, params["negatives"], params["seed"] + epoch) for epoch in range(params["epochs"])]
     held = unseen(rows, params["held_queries"])
     if not epochs[0] or not held:
-        raise DataError(
+        raise ShortageError(
             f"prompt {params['prompt']}: {len(epochs[0])} queries are left to train on and {len(held)} to "
             "test with after the filter; raise udapdr.scale_up.per_prompt (Z), udapdr.filter.k, or the "
             "share of the empty part (udapdr.filter.shares)"
