@@ -261,8 +261,8 @@ def signs_of(job: Job, targets: Mapping[str, BySeed], synthesis: Sequence[Mappin
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
-    filtered (folder), latency. Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
-    parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
+    filtered (folder), latency, plaid (file, or none). Outputs: tables (folder: quality, ablations, synthesis, filter,
+    signs, latency, plaid, parse_failures, faults .tsv) and details (metrics.json, per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
     label, x}, axes (x of the chain as configured, by kind), splits, seed, permutations, bootstrap_samples, level,
@@ -294,8 +294,9 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failure_rows(synthesis))
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
-    latency = read_tsv(job.inputs["latency"])
-    write_tsv(folder / "latency.tsv", list(latency[0]), latency)
+    for path in (job.inputs["latency"], *job.inputs.get("plaid", [])):
+        rows = read_tsv(path)
+        write_tsv(folder / path.name, list(rows[0]), rows)
     return {
         "systems": len(SYSTEMS),
         "runs": len(scored),
