@@ -277,7 +277,9 @@ class Variant(Section):
     def _changes_something(self) -> "Variant":
         if not self.set and not self.faults:
             raise ValueError("it changes nothing: give keys of udapdr under set, or faults")
-        own = {"ablations", "run_ablations", "target", "off_domain", "more_targets", "seeds_from", "search"} & set(self.set)
+        own = {"ablations", "run_ablations", "target", "off_domain", "more_targets", "seeds_from", "search"} & set(
+            self.set
+        )
         if own:
             raise ValueError(f"set names {', '.join(sorted(own))}, which belongs to the whole part, not to one chain")
         return self

@@ -40,7 +40,7 @@ def size_of(path: Path) -> int:
 def loss_row(
     collection: Collection, exact: Mapping[str, Ranking], found: Mapping[str, Ranking], size: int, exact_size: int
 ) -> dict[str, Any]:
-    """Return what is measured of one search; ``size`` and ``exact_size`` are bytes of its index and of the exact one."""
+    """Return what is measured of one search; ``size`` and ``exact_size``: bytes of its index and of the exact one."""
     scores = means(evaluate({query: collection.qrels[query] for query in exact}, found, ["Success@5", "nDCG@10"]))
     return {
         "passages": len(collection.corpus),
@@ -78,14 +78,12 @@ def run(job: Job) -> dict[str, Any]:
     exact = dict(zip(asked, search(index, vectors, params["depth"], excluded), strict=True))
     file = job.inputs["index"] / VECTORS_FILE
     exact_size = size_of(file)
-    start = {"collection": collection.manifest["id"], "depth": params["depth"]}
+    start = {"collection": collection.manifest.get("id", job.inputs["collection"].name), "depth": params["depth"]}
     rows = [start | {"search": "exact", "nbits": ""} | loss_row(collection, exact, exact, exact_size, exact_size)]
     for nbits in params["nbits"]:
         settings = replace(plaid.settings_of(params), nbits=nbits)
         folder = job.work / f"plaid-{nbits}"
-        found = plaid.search(
-            file, index.ids, vectors, params["depth"], excluded, settings, folder, job.threads
-        )
+        found = plaid.search(file, index.ids, vectors, params["depth"], excluded, settings, folder, job.threads)
         row = loss_row(collection, exact, dict(zip(asked, found, strict=True)), size_of(folder), exact_size)
         rows.append(start | {"search": f"plaid_{nbits}bit", "nbits": nbits} | row)
         job.log(f"PLAID, {nbits} bits: overlap of the top 10 {row['overlap@10']:.3f}")

@@ -379,9 +379,9 @@ def run(job: Job) -> dict[str, Any]:
     Inputs: collection, model, optionally index (of the same encoder, before any projection that
     params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``; may be
     left out where systems is empty), optionally index. Params: systems {name: none|untrained|trained},
-    depth, splits, batch_size, precision, the fields of :class:`Settings`, and optionally search {method, exact_passages,
-    plaid} (without it: exact). The corpus is encoded once: several systems may share it only if none of them is
-    trained. A PLAID index of trained vectors is kept in the folder ``plaid`` of the output index.
+    depth, splits, batch_size, precision, the fields of :class:`Settings`, and optionally search {method,
+    exact_passages, plaid} (without it: exact). The corpus is encoded once: several systems may share it only if none
+    of them is trained. A PLAID index of the vectors of the output index is kept in its folder ``plaid``.
     """
     systems: dict[str, Projection] = job.params["systems"]
     base: Projection = "trained" if "trained" in systems.values() else "none"

@@ -3,7 +3,7 @@
 Token vectors are kept as the number of the nearest centroid and a residual of ``nbits`` bits a dimension. A query
 probes the lists of its tokens' nearest centroids, orders what they hold by centroids alone, and decompresses and
 scores the best quarter of ``n_full_scores``. So fewer passages than asked for may come back, and never more than that
-quarter (counted with fast-plaid 1.7.0). It computes in half precision: scores near 20 have steps of 0.016, so many tie.
+quarter (counted with fast-plaid 1.7.0). Its cosines have half precision (steps of 0.0005 below 1), so some scores tie.
 """
 
 import re
