@@ -144,7 +144,7 @@ def test_a_passage_finds_itself_and_four_bits_are_nearer_than_two(tokens, tmp_pa
     from searchtune.retrieval.late_interaction import TokenIndex, search
 
     queries = passages(tokens, *range(0, 40, 4))
-    exact = {n: row for n, row in enumerate(search(TokenIndex.load(tokens), queries, 10))}
+    exact = dict(enumerate(search(TokenIndex.load(tokens), queries, 10)))
     shares, errors = {}, {}
     for nbits in (2, 4):
         rows = found(tokens, tmp_path / str(nbits), queries, 10, nbits=nbits)
