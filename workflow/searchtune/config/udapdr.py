@@ -245,7 +245,7 @@ class Search(Section):
         "with method: plaid); auto = exact up to exact_passages",
     )
     exact_passages: Count = Field(
-        100000, description=f"largest corpus that auto scores whole (count; {OURS}: the paper always uses PLAID)"
+        100000, description=f"largest corpus that auto scores whole (count; {OURS})"
     )
     plaid: Plaid = Plaid()
     loss_nbits: list[Literal[2, 4]] = Field(
