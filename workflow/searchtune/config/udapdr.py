@@ -244,9 +244,7 @@ class Search(Section):
         description="score every passage (exact), or an index of the package fast-plaid (make plaid, or --sdm conda "
         "with method: plaid); auto = exact up to exact_passages",
     )
-    exact_passages: Count = Field(
-        100000, description=f"largest corpus that auto scores whole (count; {OURS})"
-    )
+    exact_passages: Count = Field(100000, description=f"largest corpus that auto scores whole (count; {OURS})")
     plaid: Plaid = Plaid()
     loss_nbits: list[Literal[2, 4]] = Field(
         [], description="bits at which PLAID is compared with exact search on the target; empty = not compared"
