@@ -45,15 +45,31 @@ def closure(roots: list[str], pins: dict[str, str]) -> list[str]:
     return sorted({name for name, _ in seen})
 
 
-def conda_text(step: str, names: list[str], pins: dict[str, str], roots: dict) -> str:
+def conda_text(step: str, names: list[str], pins: dict[str, str], roots: dict, torch: str) -> str:
     """Return one step's conda file: python, pip and the exact pip pins (torch first)."""
     skip = {"torch", *roots["no_deps"]}
-    pip = [roots["torch"]] * ("torch" in names) + [f"{n}=={pins[n]}" for n in names if n not in skip]
+    pip = [torch] * ("torch" in names) + [f"{n}=={pins[n]}" for n in names if n not in skip]
     lines = [f"      - {pin}" for pin in pip]
     return (
         f"{HEADER}# environment of the step '{step}'\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n"
         f"  - python ={roots['python']}\n  - pip\n  - pip:\n" + "\n".join(lines) + "\n"
     )
+
+
+def plaid_files(pins: dict[str, str], roots: dict) -> dict[str, str]:
+    """Return the files of PLAID's environment, whose torch and own packages are not those of .venv.
+
+    The conda file runs whole steps; the requirements are what the engine alone needs beside torch (`make plaid`).
+    """
+    plaid = roots["plaid"]
+    every = pins | {normal(n): v for n, v in (pin.split("==") for pin in plaid["pins"])}
+    own = [normal(pin.split("==")[0]) for pin in plaid["pins"]]
+    engine = sorted([*own, *(n for n in closure(plaid["engine"], pins) if n != "torch")])
+    step = sorted({*engine, *closure(plaid["step"], pins)})
+    return {
+        "plaid.yaml": conda_text("plaid", step, every, roots, plaid["torch"]),
+        "requirements-plaid.txt": HEADER + "".join(f"{n}=={every[n]}\n" for n in engine),
+    }
 
 
 def build() -> dict[str, str]:
@@ -64,12 +80,13 @@ def build() -> dict[str, str]:
     for step, needs in roots["steps"].items():
         names = closure(needs, pins)
         everything.update(names)
-        out[f"{step}.yaml"] = conda_text(step, names, pins, roots)
+        out[f"{step}.yaml"] = conda_text(step, names, pins, roots, roots["torch"])
         if loose := [n for n in roots["no_deps"] if n in names]:
             pinned = " ".join(f"{n}=={pins[n]}" for n in loose)
             out[f"{step}.post-deploy.sh"] = (
                 f"#!/usr/bin/env bash\n{HEADER}set -euo pipefail\npip install --no-deps {pinned}\n"
             )
+    out |= plaid_files(pins, roots)
     dev = set(closure(roots["dev"], pins)) - everything
     out["requirements.txt"] = HEADER + "".join(f"{n}=={pins[n]}\n" for n in sorted(everything - {"torch"}))
     out["requirements-dev.txt"] = HEADER + "".join(f"{n}=={pins[n]}\n" for n in sorted(dev - {"torch"}))

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TORCH=torch==2.13.0
 UV=uv==0.13.8
 stamp=.venv/.searchtune-setup
-want=$(cat envs/requirements.txt envs/requirements-dev.txt envs/setup.sh | cksum)" torch=${TORCH_INDEX:-} gpu=${GPU:-}"
+want=$(cat envs/requirements.txt envs/requirements-dev.txt envs/setup.sh envs/indexes.sh | cksum)" torch=${TORCH_INDEX:-} gpu=${GPU:-}"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
 
 python=""
@@ -29,16 +29,7 @@ echo "setting up .venv with $("$python" --version) (about 3 minutes on a good li
 [ -x .venv/bin/pip ] || "$python" -m venv --clear .venv
 .venv/bin/python -m pip install --quiet "$UV"
 
-# uv does not read pip's settings: hand over the indexes, the certificates and the folders of local wheels
-setting() { .venv/bin/python -m pip config get "global.$1" 2>/dev/null || .venv/bin/python -m pip config get "install.$1" 2>/dev/null || true; }
-# as pip does, take the best version of all indexes; every version is pinned
-options=(--compile-bytecode --index-strategy unsafe-best-match)
-index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(setting index-url)}}
-[ -z "$index" ] || options+=(--default-index "$index")
-for extra in ${PIP_EXTRA_INDEX_URL:-$(setting extra-index-url)}; do options+=(--index "$extra"); done
-for folder in ${PIP_FIND_LINKS:-$(setting find-links)}; do options+=(--find-links "$folder"); done
-cert=${PIP_CERT:-$(setting cert)}
-[ -z "$cert" ] || export SSL_CERT_FILE="$cert"
+. envs/indexes.sh
 install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
 
 torch_options=("${options[@]}")

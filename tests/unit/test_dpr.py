@@ -239,8 +239,8 @@ def test_what_nothing_was_judged_for_has_no_ndcg_and_says_so(folder):
         "RR": (pytest.approx((1 / 2 + 1 / 3) / 4), 4),
     }
     assert {row["note"] for row in rows} == {"judged by short answers: nDCG is not defined"}
-    assert note_of("student_adapted", 1, "", "answers") == "one seed; judged by short answers: nDCG is not defined"
-    assert note_of("student_adapted", 3, "seen") == "3 seeds" and note_of("minilm_dense", 1, "seen") == "seen"
+    assert note_of("student_adapted", 1, "", "", "answers") == "one seed; judged by short answers: nDCG is not defined"
+    assert note_of("student_adapted", 3, "seen", "") == "3 seeds" and note_of("minilm_dense", 1, "seen", "") == "seen"
     # fault U9 is a fault of nDCG
     assert fault_rows(collection, "nq", {"bm25": folder / "bm25.run.gz"}, {"bm25": scores}) == []
     add_released(collection, scored)

@@ -17,11 +17,26 @@ def test_every_conda_pin_is_the_requirements_pin():
     lines = [*(ROOT / "envs/requirements.txt").read_text().splitlines(), "torch==2.13.0"]
     pins = {line for line in lines if "==" in line}
     for path in (ROOT / "envs").glob("*.yaml"):
-        if path.name == "roots.yaml":
+        if path.name in ("roots.yaml", "plaid.yaml"):  # PLAID's has a torch of its own
             continue
         data = yaml.safe_load(path.read_text())
         assert "python =3.11" in data["dependencies"]
         assert set(data["dependencies"][-1]["pip"]) <= pins, path.name
+
+
+def test_plaid_differs_from_the_other_environments_in_its_own_packages_alone():
+    plaid = yaml.safe_load((ROOT / "envs/roots.yaml").read_text())["plaid"]
+    step = set(yaml.safe_load((ROOT / "envs/plaid.yaml").read_text())["dependencies"][-1]["pip"])
+    shared = set((ROOT / "envs/requirements.txt").read_text().splitlines())
+    assert step - shared == {plaid["torch"], *plaid["pins"]}
+    engine = {
+        line for line in (ROOT / "envs/requirements-plaid.txt").read_text().splitlines() if not line.startswith("#")
+    }
+    assert set(plaid["pins"]) < engine < step
+    assert f"TORCH={plaid['torch']}" in (ROOT / "envs/setup-plaid.sh").read_text()
+    # the last part of fast-plaid's version names the torch that it is compiled for
+    versions = dict(pin.split("==") for pin in (*plaid["pins"], plaid["torch"]))
+    assert versions["fast-plaid"].split(".")[-1] == versions["torch"].replace(".", "")
 
 
 def test_every_rule_that_runs_python_names_its_environment():

@@ -14,6 +14,10 @@ from searchtune.synthesis.udapdr_chains import HELD, Chains, unjudged_targets
 UDAPDR = config["udapdr"]
 CHAINS = Chains(config)
 UNJUDGED = unjudged_targets(config)
+# PLAID's package needs a torch of its own; its environment is that of conda, or of `make plaid`
+PLAID = UDAPDR["search"]["method"] == "plaid"
+if not workflow.deployment_settings.deployment_method:
+    udapdr.check_plaid(config)
 UDAPDR_TARGET = f"<results>/udapdr/{UDAPDR['target']}"
 
 
@@ -136,13 +140,14 @@ rule udapdr_zero_shot:
     benchmark:
         "<results>/benchmarks/udapdr_zero_shot.{chain}.tsv"
     conda:
-        "../../envs/distil.yaml"
+        "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
     params:
         stage="retrieve.late",
-        args=lambda w: udapdr.zero_shot_args(CHAINS.config(w.chain, "filtered")),
+        args=lambda w: udapdr.zero_shot_args(CHAINS.config(w.chain, "filtered"))
+        | udapdr.search_args(config),
         code=code_hash("retrieve.late"),
     script:
         "../scripts/stage.py"
@@ -320,7 +325,7 @@ rule udapdr_search:
         ),
     priority: 10
     conda:
-        "../../envs/distil.yaml"
+        "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=2500,
@@ -410,6 +415,31 @@ rule udapdr_latency:
         "../scripts/stage.py"
 
 
+# what PLAID loses against exact search, on a corpus small enough for both
+rule udapdr_plaid_loss:
+    input:
+        collection=CHAINS.scored_path(UDAPDR["target"]),
+        student=f"{UDAPDR_TARGET}/students/adapted",
+        index=f"{UDAPDR_TARGET}/indexes/student_adapted",
+    output:
+        loss=f"{UDAPDR_TARGET}/plaid.tsv",
+    log:
+        "<results>/logs/udapdr_plaid_loss.log",
+    benchmark:
+        "<results>/benchmarks/udapdr_plaid_loss.tsv"
+    conda:
+        "../../envs/plaid.yaml"
+    threads: config["hardware"]["light_threads"]
+    resources:
+        mem_mb=2500,
+    params:
+        stage="udapdr.plaid_loss",
+        args=udapdr.plaid_loss_args(config),
+        code=code_hash("udapdr.plaid_loss"),
+    script:
+        "../scripts/stage.py"
+
+
 rule udapdr_evaluate:
     input:
         collections=[CHAINS.scored_path(name) for name in CHAINS.targets],
@@ -425,6 +455,7 @@ rule udapdr_evaluate:
         latency=f"{UDAPDR_TARGET}/latency.tsv",
         claims="config/expected/claims.tsv",
         published="config/expected/udapdr.tsv",
+        plaid=[f"{UDAPDR_TARGET}/plaid.tsv"] if UDAPDR["search"]["loss_nbits"] else [],
     output:
         tables=directory("<results>/udapdr/tables"),
         details=directory("<results>/udapdr/details"),

@@ -59,6 +59,7 @@ STAGES = {
     "udapdr.filter": "synthesis.udapdr_filter:run",
     "udapdr.held": "synthesis.udapdr_held:run",
     "udapdr.latency": "evaluation.latency:run",
+    "udapdr.plaid_loss": "evaluation.plaid_loss:run",
     "udapdr.evaluate": "evaluation.udapdr:run",
     "limrank.instructions": "synthesis.limrank_instructions:run",
     "limrank.synthesize": "synthesis.limrank:run",

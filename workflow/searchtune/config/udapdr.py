@@ -256,6 +256,37 @@ class Student(Section):
     )
 
 
+class Plaid(Section):
+    """PLAID's index and its search, by the package fast-plaid."""
+
+    nbits: Literal[2, 4] = Field(2, description="bits a dimension of a residual (released code: 2; fast-plaid: 4)")
+    kmeans_iterations: Count = Field(4, description="iterations of k-means (count; released code and fast-plaid: 4)")
+    n_ivf_probe: Count = Field(
+        8, description="centroids probed a query token (count; fast-plaid: 8; ColBERT, above 100 results: 4)"
+    )
+    n_full_scores: Count = Field(
+        4096,
+        description="passages ordered by centroids, of which the best quarter is scored: at least four times the depth "
+        "(count; fast-plaid and ColBERT, up to 1,024 results: 4096)",
+    )
+    seed: int = Field(42, ge=0, description="seed of k-means and of its sample (fast-plaid: 42)")
+
+
+class Search(Section):
+    """How late interaction searches a corpus."""
+
+    method: Literal["auto", "exact", "plaid"] = Field(
+        "auto",
+        description="score every passage (exact), or an index of the package fast-plaid (make plaid, or --sdm conda "
+        "with method: plaid); auto = exact up to exact_passages",
+    )
+    exact_passages: Count = Field(100000, description=f"largest corpus that auto scores whole (count; {OURS})")
+    plaid: Plaid = Plaid()
+    loss_nbits: list[Literal[2, 4]] = Field(
+        [], description="bits at which PLAID is compared with exact search on the target; empty = not compared"
+    )
+
+
 class Latency(Section):
     """Time per query."""
 
@@ -280,7 +311,9 @@ class Variant(Section):
     def _changes_something(self) -> "Variant":
         if not self.set and not self.faults:
             raise ValueError("it changes nothing: give keys of udapdr under set, or faults")
-        own = {"ablations", "run_ablations", "target", "off_domain", "more_targets", "seeds_from"} & set(self.set)
+        own = {"ablations", "run_ablations", "target", "off_domain", "more_targets", "seeds_from", "search"} & set(
+            self.set
+        )
         if own:
             raise ValueError(f"set names {', '.join(sorted(own))}, which belongs to the whole part, not to one chain")
         return self
@@ -313,6 +346,7 @@ class Udapdr(Section):
     teachers: Teachers = Teachers()
     student: Student = Student()
     rerank_depth: Count = Field(20, description="BM25 passages reranked for the quality table (count; released: 20)")
+    search: Search = Search()
     latency: Latency = Latency()
     seeds_from: Stage = Field(
         "rerankers",

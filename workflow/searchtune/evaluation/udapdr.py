@@ -153,9 +153,9 @@ def add_faults(
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
-    filtered (folder), judged (folders of language models that labelled tuples; may be none), latency, claims and
-    published (what the paper reports). Outputs: tables (folder: quality, ablations, synthesis, filter, signs, latency,
-    parse_failures, faults, verdicts .tsv) and details (metrics.json, per_query.tsv).
+    filtered (folder), judged (folders of language models that labelled tuples; may be none), latency, plaid (file, or
+    none), claims and published (what the paper reports). Outputs: tables (folder: quality, ablations, synthesis,
+    filter, signs, latency, plaid, parse_failures, faults, verdicts .tsv) and details (metrics.json, per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
     label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), judge (language
@@ -201,6 +201,9 @@ def run(job: Job) -> dict[str, Any]:
     possible = {name: row for name, row in params["variants"].items() if name not in short}
     comparisons = Comparisons(targets, scored, latency, params | {"variants": possible})
     write_tsv(folder / "verdicts.tsv", VERDICTS, verdict_rows(comparisons, job.inputs["claims"], published))
+    for path in job.inputs.get("plaid", []):
+        rows = read_tsv(path)
+        write_tsv(folder / path.name, list(rows[0]), rows)
     return {
         "systems": len(SYSTEMS) - len(params["without"]),
         "runs": len(scored),

@@ -266,6 +266,18 @@ _TABLES = (
     ),
     Table(
         "udapdr",
+        "plaid",
+        "PLAID against exact late interaction",
+        "The adapted student on its target, by exact search and by PLAID with so many bits a dimension. Overlap: share "
+        "of the exact top 10 or 100 that PLAID has too, mean over queries. Least rows: fewest passages that a query "
+        "got; tie share: ranked passages whose score another one of the query has too.",
+        ("collection", "search", "nbits", "passages", "index_bytes", "bytes_share", "overlap@10", "overlap@100"),
+        ("success@5", "ndcg@10", "n", "depth", "least_rows", "tie_share"),
+        system="search",
+        main=False,
+    ),
+    Table(
+        "udapdr",
         "synthesis",
         "Synthetic queries, stage by stage",
         "What went into each stage and what came out.",

@@ -18,6 +18,7 @@ from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
 from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
+from searchtune.retrieval import plaid
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Projection = Literal["none", "untrained", "trained"]
 PROJECTIONS = ("none", "untrained", "trained")
 SETTINGS_FILE = "late_interaction.json"
+VECTORS_FILE = "index.safetensors"
 PROJECTION_FILE = "projection.safetensors"
 # what one call of the similarity product may hold (32-bit numbers); 64 Mi of them are 256 MiB
 _CELLS = 1 << 26
@@ -67,9 +69,9 @@ class TokenIndex:
                 "vectors": self.vectors.to(torch.float16).contiguous(),
                 "lengths": torch.tensor(self.lengths, dtype=torch.int32),
             },
-            path / "index.safetensors",
+            path / VECTORS_FILE,
         )
-        (path / "index.safetensors").chmod(0o644)
+        (path / VECTORS_FILE).chmod(0o644)
         write_json(path / "ids.json", self.ids)
 
     @classmethod
@@ -78,7 +80,7 @@ class TokenIndex:
         import torch
         from safetensors.torch import load_file
 
-        tensors, ids = load_file(path / "index.safetensors"), read_json(path / "ids.json")
+        tensors, ids = load_file(path / VECTORS_FILE), read_json(path / "ids.json")
         lengths = tensors["lengths"].tolist()
         if len(ids) != len(lengths) or sum(lengths) != len(tensors["vectors"]):
             raise DataError(
@@ -377,8 +379,9 @@ def run(job: Job) -> dict[str, Any]:
     Inputs: collection, model, optionally index (of the same encoder, before any projection that
     params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``; may be
     left out where systems is empty), optionally index. Params: systems {name: none|untrained|trained},
-    depth, splits, batch_size, precision, and the fields of :class:`Settings`. The corpus is encoded once:
-    several systems may share it only if none of them is trained.
+    depth, splits, batch_size, precision, the fields of :class:`Settings`, and optionally search {method,
+    exact_passages, plaid} (without it: exact). The corpus is encoded once: several systems may share it only if none
+    of them is trained. A PLAID index of the vectors of the output index is kept in its folder ``plaid``.
     """
     systems: dict[str, Projection] = job.params["systems"]
     base: Projection = "trained" if "trained" in systems.values() else "none"
@@ -409,8 +412,28 @@ def _search_system(
     if not queries:
         raise DataError(f"retrieve.late: no queries in the splits {', '.join(job.params['splits'])}")
     excluded = [collection.excluded.get(query, set()) for query in queries]
-    found = search(index, model.encode_queries(list(queries.values())), job.params["depth"], excluded)
+    found = _rankings(job, index, model.encode_queries(list(queries.values())), excluded, name)
     folder = job.outputs["runs"]
     ties = write_run(folder / f"{name}.run.gz", dict(zip(queries, found, strict=True)), name)
     model.weight = model.weight if projection == "trained" else None
     return {f"{name}_queries": len(queries), f"{name}_tie_share": ties}
+
+
+def _rankings(
+    job: Job, index: TokenIndex, queries: list["torch.Tensor"], excluded: Sequence[set[str]], name: str
+) -> list[Ranking]:
+    """Search exactly or with PLAID, as the job's params and the size of the corpus say."""
+    depth, how = job.params["depth"], job.params.get("search")
+    if not how or not plaid.chooses_plaid(how["method"], len(index.ids), how["exact_passages"]):
+        return search(index, queries, depth, excluded)
+    job.log(f"{name}: PLAID with {how['plaid']}")
+    # an output index holds what was encoded; projected vectors are others
+    if "index" in job.outputs and job.params["systems"][name] != "untrained":
+        saved = job.outputs["index"]
+    else:
+        saved = job.work / f"{name}.vectors"
+        index.save(saved)
+    settings = plaid.settings_of(how)
+    return plaid.search(
+        saved / VECTORS_FILE, index.ids, queries, depth, excluded, settings, saved / "plaid", job.threads
+    )

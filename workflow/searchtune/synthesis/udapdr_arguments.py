@@ -3,6 +3,7 @@
 from typing import Any
 
 from searchtune.errors import ConfigError, nearest
+from searchtune.retrieval import plaid
 from searchtune.synthesis.udapdr_faults import EVALUATE, faults_of
 
 ZERO_SHOT = {"maxsim_no_projection": "none", "student_untrained_projection": "untrained"}
@@ -97,7 +98,33 @@ def student_runs_args(config: Args, system: str) -> Args:
         "depth": config["retrieval"]["depth"],
         "batch_size": config["udapdr"]["encode_batch_size"],
         "precision": config["udapdr"]["precision"],
+        **search_args(config),
     }
+
+
+def search_args(config: Args) -> Args:
+    """Return how ``retrieve.late`` searches; ConfigError if PLAID's settings cannot give the depth asked for."""
+    how = config["udapdr"]["search"]
+    if how["method"] != "exact" or how["loss_nbits"]:
+        plaid.check_depth(how["plaid"]["n_full_scores"], config["retrieval"]["depth"])
+    return {"search": {key: how[key] for key in ("method", "exact_passages", "plaid")}}
+
+
+def check_plaid(config: Args) -> None:
+    """Raise ConfigError, naming the fix, where PLAID is asked for and no interpreter has its package.
+
+    ``auto`` passes: only the job that has read the corpus knows its size.
+    """
+    how = config["udapdr"]["search"]
+    if how["method"] == "plaid" or how["loss_nbits"]:
+        plaid.engine_python()
+
+
+def plaid_loss_args(config: Args) -> Args:
+    """Return the parameters of ``udapdr.plaid_loss``."""
+    how = config["udapdr"]["search"]
+    depth = config["retrieval"]["depth"]
+    return {"splits": ["test"], "depth": depth, "nbits": how["loss_nbits"], **search_args(config)["search"]}
 
 
 def filter_args(config: Args) -> Args:
