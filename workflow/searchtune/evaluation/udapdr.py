@@ -150,6 +150,20 @@ def add_faults(
             add_without_last(collection, mine)
 
 
+def write_published(
+    job: Job, targets: Mapping[str, BySeed], scored: Sequence[tuple[Run, Scores]], variants: Mapping[str, Any]
+) -> None:
+    """Write what stands beside the paper's own values: latency.tsv and verdicts.tsv.
+
+    ``variants``: those that came to a result.
+    """
+    folder, published = job.outputs["tables"], Published.load(job.inputs["published"])
+    latency = latency_rows(read_tsv(job.inputs["latency"]), published)
+    write_tsv(folder / "latency.tsv", LATENCY_COLUMNS, latency)
+    comparisons = Comparisons(targets, scored, latency, job.params | {"variants": variants})
+    write_tsv(folder / "verdicts.tsv", VERDICTS, verdict_rows(comparisons, job.inputs["claims"], published))
+
+
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: collections (targets, the first one first), runs (files and folders), reranked_scores,
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
@@ -195,12 +209,8 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "signs.tsv", SIGN_COLUMNS, signs)
     write_tsv(folder / "parse_failures.tsv", FAILURE_COLUMNS, failures)
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
-    published = Published.load(job.inputs["published"])
-    latency = latency_rows(read_tsv(job.inputs["latency"]), published)
-    write_tsv(folder / "latency.tsv", LATENCY_COLUMNS, latency)
     possible = {name: row for name, row in params["variants"].items() if name not in short}
-    comparisons = Comparisons(targets, scored, latency, params | {"variants": possible})
-    write_tsv(folder / "verdicts.tsv", VERDICTS, verdict_rows(comparisons, job.inputs["claims"], published))
+    write_published(job, targets, scored, possible)
     for path in job.inputs.get("plaid", []):
         rows = read_tsv(path)
         write_tsv(folder / path.name, list(rows[0]), rows)
