@@ -72,7 +72,10 @@ def test_artefacts_cover_every_raw_path():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teachers": {"select": 1}, "run_ablations": []}, r"config/config.yaml: udapdr.teachers.select chooses rerankers on held-out"),
+        (
+            {"teachers": {"select": 1}, "run_ablations": []},
+            r"config/config.yaml: udapdr.teachers.select chooses rerankers on held-out",
+        ),
         ({"run_ablations": ["best_reranker"]}, r"udapdr.run_ablations has 'best_reranker', which chooses rerankers"),
     ],
 )
