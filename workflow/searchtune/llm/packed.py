@@ -42,7 +42,8 @@ def packed_products(module: Any, dtype: "torch.dtype") -> Iterator[None]:
     try:
         for unit in linears:
             weight = torch.ops.mkldnn._reorder_linear_weight(unit.weight.detach().to(dtype), _ROWS)
-            unit.forward = partial(multiply, weight, None if unit.bias is None else unit.bias.detach().to(dtype))
+            bias = None if unit.bias is None else unit.bias.detach().to(dtype)
+            vars(unit)["forward"] = partial(multiply, weight, bias)
         yield
     finally:
         for unit in linears:
