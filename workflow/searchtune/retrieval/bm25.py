@@ -14,8 +14,9 @@ from searchtune.stage import Job
 
 STOP_LISTS = {"lucene": "STOPWORDS_EN", "extended": "STOPWORDS_EN_PLUS"}
 # how a text is cut into words. ``plain``: at every sign that is no letter, digit or underscore ("don't" is "don", "t").
-# ``lucene``: as Lucene's StandardTokenizer cuts European text: by Unicode's word breaks (UAX 29), one of ' . : between
-# letters and one of ' . , ; between digits joins ("don't", "2,500"); the English possessive is dropped, and words of one or two letters are not stemmed
+# ``lucene``: as Lucene's analyser for English cuts European text: by Unicode's word breaks (UAX 29), where one of ' . :
+# between letters and one of ' . , ; between digits joins ("don't", "2,500"); the English possessive is dropped, and
+# words of one or two letters are not stemmed
 WORDS = {
     "plain": re.compile(r"\w+"),
     "lucene": re.compile(r"\w+(?:(?:(?<=[^\W\d_])['‘’.:·](?=[^\W\d_])|(?<=\d)['‘’.,;](?=\d))\w+)*"),
