@@ -14,6 +14,26 @@ from searchtune.retrieval.dense import search
 from searchtune.stage import run_job
 
 
+def test_words_cut_as_lucene_cuts_them():
+    def cut(text: str) -> list[str]:
+        return tokenize(text, "lucene", "lucene")
+
+    # the terms that Lucene's EnglishAnalyzer gives for these texts
+    assert cut("Don't pay 2,500.50 at 3 p.m. on Example.com") == ["don't", "pai", "2,500.50", "3", "p.m", "example.com"]
+    assert cut("La'Porsha’s dog's below:Eureka; AC/DC, x2.y don.1") == [
+        *("la'porsha", "dog", "below:eureka", "ac", "dc", "x2", "y", "don", "1")
+    ]
+    assert cut("us vs charging") == ["us", "vs", "charg"] and tokenize("us vs") == ["u", "v"]
+    assert tokenize("Don't pay 2,500", "lucene") == ["don", "t", "pai", "2", "500"]
+    with pytest.raises(ConfigError, match="unknown way to cut words 'lucen'"):
+        tokenize("a", "lucene", "lucen")
+    ids, texts = ["a", "b"], ["don't stop", "don stop stop"]
+    assert [i for i, _ in BM25Index.build(ids, texts, stop_list="lucene", words="lucene").search(["don't"], 5)[0]] == [
+        "a"
+    ]
+    assert [i for i, _ in BM25Index.build(ids, texts, stop_list="lucene").search(["don't"], 5)[0]] == ["a", "b"]
+
+
 def test_index_terms():
     assert tokenize("The Batteries' C cells were charging, weren't they?") == ["batteri", "c", "cell", "charg"]
     assert tokenize("What is it?") == []

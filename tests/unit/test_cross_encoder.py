@@ -211,6 +211,33 @@ def test_the_interaction_head_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", ["cls", "interaction"])
+def test_scores_are_those_of_the_plain_network(encoder, head):
+    import torch
+
+    from searchtune.reranking.cross_encoder import CrossEncoder
+
+    model = CrossEncoder.load(encoder, 24, seed=3, head=head)
+    pairs = [("river", text) for text in TEXTS.values()] + [("a much longer query about boats", "grain")]
+    with torch.inference_mode():
+        plain = model.forward(model.tokenize(pairs)).tolist()
+    # abs: the interaction head multiplies cosines by 20
+    assert model.score(pairs) == pytest.approx(plain, abs=1e-5 if head == "cls" else 1e-4)
+    encoder_config = (model.model.encoder if head == "interaction" else model.model).config
+    assert encoder_config._attn_implementation == "eager"  # training has its own
+
+
+def test_scoring_batches_hold_few_tokens():
+    from searchtune.reranking.cross_encoder import BATCH_TOKENS, scoring_batches
+
+    assert BATCH_TOKENS == 2048
+    assert list(scoring_batches([5, 7, 6, 7], 3)) == [[1, 3, 2], [0]]
+    # 2048 // 1000 rows, then 2048 // 600; a row that is longer than a batch is alone
+    assert list(scoring_batches([600, 1000, 3000, 900, 500, 10, 10], 16)) == [[2], [1, 3], [0, 4, 5], [6]]
+    assert list(scoring_batches([], 4)) == []
+
+
+@pytest.mark.slow
 def test_the_interaction_head_ranks_before_training_and_survives_saving(encoder, tmp_path):
     import torch
 

@@ -13,7 +13,15 @@ from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.stage import Job
 
 STOP_LISTS = {"lucene": "STOPWORDS_EN", "extended": "STOPWORDS_EN_PLUS"}
-_WORD = re.compile(r"\w+")
+# how a text is cut into words. ``plain``: at every sign that is no letter, digit or underscore ("don't" is "don", "t").
+# ``lucene``: as Lucene's analyser for English cuts European text: by Unicode's word breaks (UAX 29), where one of ' . :
+# between letters and one of ' . , ; between digits joins ("don't", "2,500"); the English possessive is dropped, and
+# words of one or two letters are not stemmed
+WORDS = {
+    "plain": re.compile(r"\w+"),
+    "lucene": re.compile(r"\w+(?:(?:(?<=[^\W\d_])['‘’.:·](?=[^\W\d_])|(?<=\d)['‘’.,;](?=\d))\w+)*"),
+}
+_POSSESSIVE = re.compile(r"['’]s$")
 
 
 @cache
@@ -37,23 +45,42 @@ def _stemmer() -> Any:
     return Stemmer.Stemmer("porter")
 
 
-def tokenize(text: str, stop_list: str = "extended") -> list[str]:
-    """Return the index terms of a text: lower-case words without stop words, as Porter stems."""
+def tokenize(text: str, stop_list: str = "extended", words: str = "plain") -> list[str]:
+    """Return the index terms of a text: lower-case words without stop words, as Porter stems.
+
+    ``words`` names one of the ways in ``WORDS`` to cut the text; ConfigError for another.
+    """
+    if words not in WORDS:
+        raise ConfigError(f"unknown way to cut words {words!r}{nearest(words, WORDS)}")
+    found = WORDS[words].findall(text.lower())
+    if words == "lucene":
+        found = [_POSSESSIVE.sub("", word) for word in found]
     stops = stop_words(stop_list)
-    return _stemmer().stemWords([word for word in _WORD.findall(text.lower()) if word not in stops])
+    kept = [word for word in found if word not in stops]
+    stems = _stemmer().stemWords(kept)
+    if words == "plain":
+        return stems
+    # Porter's own program, and Lucene's, leave words of one or two letters alone ("us" is not "u")
+    return [stem if len(word) > 2 else word for word, stem in zip(kept, stems, strict=True)]
 
 
 class BM25Index:
     """An exact BM25 index in memory. Build it with :meth:`build`."""
 
-    def __init__(self, ids: list[str], model: Any, stop_list: str) -> None:
+    def __init__(self, ids: list[str], model: Any, stop_list: str, words: str = "plain") -> None:
         self.ids = ids
         self._model = model
-        self._stop_list = stop_list
+        self._cut = (stop_list, words)
 
     @classmethod
     def build(
-        cls, ids: Sequence[str], texts: Sequence[str], k1: float = 0.9, b: float = 0.4, stop_list: str = "extended"
+        cls,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        k1: float = 0.9,
+        b: float = 0.4,
+        stop_list: str = "extended",
+        words: str = "plain",
     ) -> "BM25Index":
         """Index ``texts`` under ``ids`` (aligned). k1 saturates term frequency; b is the share of length normalisation.
 
@@ -68,14 +95,14 @@ class BM25Index:
             raise DataError(f"BM25: duplicate id {duplicate!r}; ids must be unique")
         # documents lie in the order of their ids, so that position alone breaks ties
         order = sorted(range(len(ids)), key=lambda position: ids[position])
-        terms = [tokenize(texts[position], stop_list) for position in order]
+        terms = [tokenize(texts[position], stop_list, words) for position in order]
         if not any(terms):
             raise DataError("BM25: no text has an index term (only stop words)")
         import bm25s
 
         model = bm25s.BM25(k1=k1, b=b, method="lucene")
         model.index(terms, show_progress=False)
-        return cls([ids[position] for position in order], model, stop_list)
+        return cls([ids[position] for position in order], model, stop_list, words)
 
     def search(self, queries: Sequence[str], k: int, excluded: Sequence[Iterable[str]] | None = None) -> list[Ranking]:
         """Return, for each query, at most ``k`` (id, score) by falling score, ties by id.
@@ -89,7 +116,7 @@ class BM25Index:
         return [self._top(query, k, set(out)) for query, out in zip(queries, left_out, strict=True)]
 
     def _top(self, query: str, k: int, excluded: set[str]) -> Ranking:
-        terms = self._model.get_tokens_ids(tokenize(query, self._stop_list))
+        terms = self._model.get_tokens_ids(tokenize(query, *self._cut))
         if not terms:
             return []
         scores = self._model.get_scores_from_ids(terms)
@@ -125,7 +152,7 @@ def splits_queries(collection: Collection, splits: Sequence[str]) -> dict[str, s
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage ``retrieve.bm25``: input collection; outputs run, scores; params k1, b, depth, splits, stop_list."""
+    """Stage ``retrieve.bm25``: input collection; outputs run, scores; params k1, b, depth, splits, stop_list, words."""
     collection = Collection.load(job.inputs["collection"])
     queries = splits_queries(collection, job.params["splits"])
     ids = list(collection.corpus)
@@ -135,6 +162,7 @@ def run(job: Job) -> dict[str, Any]:
         job.params["k1"],
         job.params["b"],
         job.params.get("stop_list", "extended"),
+        job.params.get("words", "plain"),
     )
     excluded = [collection.excluded.get(query, set()) for query in queries]
     depth = job.params["depth"]
