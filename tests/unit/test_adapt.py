@@ -183,7 +183,7 @@ def exported(tmp_path_factory):
     path = tmp_path_factory.mktemp("exported")
     texts = [f"the {word} runs past mill number {i}, slowly" for i, word in enumerate(["river", "boat", "road"] * 5)]
     build_encoder(texts * 2, path / "encoder", hidden=32, vocabulary=200)
-    corpus = {f"d{i}": Passage("A title", text) for i, text in enumerate(texts)}
+    corpus = {f"d{i}": Passage("A title", text, "notes/a.txt") for i, text in enumerate(texts)}
     queries = {"q": Query("which river", metadata={"split": "test"})}
     Collection(corpus, queries, {"q": {"d0": 1}}, manifest={"id": "notes"}).save(path / "notes")
     LateInteractionModel.load(path / "encoder", "untrained", Settings(dim=8, passage_length=16)).save(path / "adapted")
@@ -235,7 +235,8 @@ def test_the_search_command_finds_what_the_index_holds(exported, capsys):
     assert [[hit["id"] for hit in answer["passages"]] for answer in answers] == [[i for i, _ in e] for e in expected]
     assert answers[0]["passages"][0]["title"] == "A title" and answers[0]["query"] == "the boat"
     assert cli.main(["search", str(exported), "the boat", "-k", "1"]) == 0
-    assert capsys.readouterr().out.startswith("the boat\n  1. ")
+    shown = capsys.readouterr().out
+    assert shown.startswith("the boat\n  1. ") and "notes/a.txt: A title" in shown
     assert cli.main(["search", str(exported), "the boat", "-k", "0"]) == 2
 
 

@@ -65,3 +65,26 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"text": "x"}\n{"body": "y"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"b\.jsonl, line 2: a row needs a text"):
         read_texts([tmp_path], "mine")
+
+
+def test_a_collection_of_texts_keeps_the_file_of_each_passage(tmp_path):
+    from searchtune.collections.beir import Collection
+    from searchtune.collections.build import make_collection
+
+    (tmp_path / "notes" / "deep").mkdir(parents=True)
+    (tmp_path / "notes" / "deep" / "a.txt").write_text("One text.", encoding="utf-8")
+    (tmp_path / "notes" / "b.md").write_text("# Head\n\nTwo texts.", encoding="utf-8")
+    shares = {"train": 0.0, "dev": 0.1, "test": 0.9}
+    params = {
+        "id": "n",
+        "max_passages": None,
+        "n_train": 0,
+        "n_dev": 0,
+        "n_test": 0,
+        "seed": 0,
+        "split_seed": 0,
+        "shares": shares,
+    }
+    make_collection(read_texts([tmp_path / "notes"], "n"), params).save(tmp_path / "out")
+    found = {p.text: (p.file, p.title) for p in Collection.load(tmp_path / "out").corpus.values()}
+    assert found == {"One text.": ("deep/a.txt", "a"), "Two texts.": ("b.md", "Head")}

@@ -17,10 +17,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One retrievable text; ``title`` may be empty."""
+    """One retrievable text; ``title`` may be empty. ``file``: where a user's own text stands, for those who search."""
 
     title: str
     text: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,7 @@ class Collection:
         collection = cls(
             corpus=_unique(
                 path / "corpus.jsonl",
-                (
-                    (str(r["_id"]), Passage(r.get("title") or "", r["text"]))
-                    for r in _rows(path / "corpus.jsonl", ("_id", "text"))
-                ),
+                ((str(r["_id"]), _passage(r)) for r in _rows(path / "corpus.jsonl", ("_id", "text"))),
             ),
             queries=_unique(
                 path / "queries.jsonl",
@@ -109,7 +107,8 @@ class Collection:
                 documents.discard(identifier)
             if not passage.text.strip():
                 empty.append(identifier)
-            yield {"_id": identifier, "title": passage.title, "text": passage.text}
+            row: dict[str, Any] = {"_id": identifier, "title": passage.title, "text": passage.text}
+            yield row | ({"metadata": {"file": passage.file}} if passage.file else {})
         _refuse_empty(where, count)
         for name, documents in named.items():
             _refuse(where, f"{name} name unknown documents", documents)
@@ -161,6 +160,10 @@ class Collection:
     def qrels_of(self, split: str) -> dict[str, dict[str, int]]:
         """Return the judgements of the queries of a split; a query without any judgement has an empty dict."""
         return {i: self.qrels.get(i, {}) for i in self.queries_of(split)}
+
+
+def _passage(row: dict[str, Any]) -> Passage:
+    return Passage(row.get("title") or "", row["text"], (row.get("metadata") or {}).get("file", ""))
 
 
 def _query(row: dict) -> Query:

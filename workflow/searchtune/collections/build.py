@@ -125,7 +125,9 @@ def prepare(source: Source, params: dict[str, Any]) -> tuple[Collection, Kept]:
         manifest=manifest_of(source, found, available, params),
     )
     rows = source.passages.items() if kept is None else compress(source.passages.items(), kept)
-    return collection, ((i, Passage(passage.title, passage.text)) for i, passage in rows)
+    return collection, (
+        (i, Passage(passage.title, passage.text, passage.article if source.by_file else "")) for i, passage in rows
+    )
 
 
 def manifest_of(

@@ -40,12 +40,14 @@ class SourceQuestion:
 @dataclass
 class Source:
     """What a reader found: passages by id and questions by id, in file order; ``unjudged``: a format without
-    questions; ``judged_by``: ``qrels``, or ``answers`` where a passage is relevant if it holds a short answer.
+    questions; ``by_file``: articles are files, whose names help who searches; ``judged_by``: ``qrels``, or ``answers``
+    where a passage is relevant if it holds a short answer.
     """
 
     passages: Passages = field(default_factory=dict)
     questions: dict[str, SourceQuestion] = field(default_factory=dict)
     unjudged: bool = False
+    by_file: bool = False
     judged_by: str = "qrels"
 
     def add_question(self, where: Path, question: SourceQuestion) -> None:

@@ -111,4 +111,4 @@ def read_texts(paths: Sequence[Path], prefix: str) -> Source:
             for title, paragraphs in texts_in(file):
                 for text in passages_of(paragraphs):
                     passages.setdefault(text_id(prefix, text), SourcePassage(title, text, article))
-    return Source(passages, unjudged=True)
+    return Source(passages, unjudged=True, by_file=True)

@@ -44,7 +44,7 @@ class Searcher:
             )
 
     def search(self, queries: list[str], k: int) -> Iterator[dict[str, Any]]:
-        """Yield {query, passages: [{rank, score, id, title, text}]} for each query."""
+        """Yield {query, passages: [{rank, score, id, file, title, text}]} for each query."""
         from searchtune.retrieval.late_interaction import search
 
         for query, found in zip(queries, search(self.index, self.model.encode_queries(queries), k), strict=True):
@@ -56,10 +56,11 @@ class Searcher:
 
 
 def as_text(answer: dict[str, Any]) -> str:
-    """Return an answer for the eye: the query, then rank, score, title and text of each passage."""
+    """Return an answer for the eye: the query, then rank, score, file, title and text of each passage."""
     lines = [answer["query"]]
     for hit in answer["passages"]:
-        lines.append(f"{hit['rank']:>3}. {hit['score']:.2f}  {hit['title'] or hit['id']}")
+        where = ": ".join(dict.fromkeys(text for text in (hit["file"], hit["title"]) if text)) or hit["id"]
+        lines.append(f"{hit['rank']:>3}. {hit['score']:.2f}  {where}")
         lines += textwrap.wrap(hit["text"], WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 5)
     return "\n".join(lines)
 

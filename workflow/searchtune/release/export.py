@@ -90,7 +90,10 @@ def run(job: Job) -> dict[str, Any]:
     shutil.copytree(job.inputs["index"], folder / INDEX)
     write_jsonl(
         folder / INDEX / PASSAGES,
-        ({"id": i, "title": passage.title, "text": passage.text} for i, passage in collection.corpus.items()),
+        (
+            {"id": i, "file": passage.file, "title": passage.title, "text": passage.text}
+            for i, passage in collection.corpus.items()
+        ),
     )
     write_tsv(folder / "quality.tsv", list(table[0]), quality)
     return {"passages": len(collection.corpus), "systems": len({row["system"] for row in quality})}
