@@ -33,8 +33,11 @@ class Searcher:
             if not (folder / part).exists():
                 raise DataError(f"{folder} has no {part}; give the folder that `searchtune adapt` made")
         hide_unused_packages()
+        from transformers.utils import logging
+
         from searchtune.retrieval.late_interaction import LateInteractionModel, TokenIndex
 
+        logging.disable_progress_bar()
         self.model = LateInteractionModel.load(folder / MODEL)
         self.index = TokenIndex.load(folder / INDEX)
         self.passages = {row["id"]: row for row in iter_jsonl(folder / INDEX / PASSAGES)}
@@ -59,7 +62,7 @@ def as_text(answer: dict[str, Any]) -> str:
     """Return an answer for the eye: the query, then rank, score, file, title and text of each passage."""
     lines = [answer["query"]]
     for hit in answer["passages"]:
-        where = ": ".join(dict.fromkeys(text for text in (hit["file"], hit["title"]) if text)) or hit["id"]
+        where = ": ".join(dict.fromkeys(text for text in (hit.get("file"), hit["title"]) if text)) or hit["id"]
         lines.append(f"{hit['rank']:>3}. {hit['score']:.2f}  {where}")
         lines += textwrap.wrap(hit["text"], WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 5)
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from searchtune.stage import Job, provenance_of
 
 PASSAGES = "passages.jsonl"
 MODEL, INDEX = "model", "index"
+UNNEEDED = shutil.ignore_patterns(".*")  # the workflow's own marks
 
 
 def refuse_canary(model: Path) -> None:
@@ -84,10 +85,10 @@ def run(job: Job) -> dict[str, Any]:
     table = read_tsv(job.inputs["tables"] / "quality.tsv")
     quality = [row for row in table if row["collection"] == job.params["scored"]]
     folder = job.outputs["folder"]
-    shutil.copytree(job.inputs["model"], folder / MODEL)
+    shutil.copytree(job.inputs["model"], folder / MODEL, ignore=UNNEEDED)
     write_text(folder / MODEL / "README.md", render_card(facts_of(job, collection, quality)))
     write_json(folder / MODEL / "provenance.json", steps_of(job.inputs["model"]))
-    shutil.copytree(job.inputs["index"], folder / INDEX)
+    shutil.copytree(job.inputs["index"], folder / INDEX, ignore=UNNEEDED)
     write_jsonl(
         folder / INDEX / PASSAGES,
         (
