@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox, blended_transform_factory
 
 from searchtune.files import write_tsv
 from searchtune.reporting.numbers import show
+from searchtune.synthesis.udapdr_chains import HELD
 
 COLUMN = 3.4  # inches: one column of a two-column page, and a telephone
 ROW = 0.19  # inches a line of a dot plot takes
@@ -127,7 +128,9 @@ def look_of(system: str) -> Look:
 
 
 def readable(name: str) -> str:
-    """Return a system's or stage's id as words (``bm25_reranked`` -> ``BM25 reranked``)."""
+    """Return the id of a system, stage or collection as words (``bm25_reranked`` -> ``BM25 reranked``)."""
+    if name.endswith(HELD):
+        return f"{readable(name.removesuffix(HELD))} (synthetic)"
     words = " ".join(_NAMES.get(word, word) for word in name.replace("_", " ").split(" "))
     return words if words.split(" ")[0] in _NAMES.values() else words[:1].upper() + words[1:]
 
