@@ -52,6 +52,7 @@ _NAMES = {
     "llm": "LLM",
     "lm": "LM",
 }
+_PHRASES = {"zero_shot": "Late interaction, not adapted"}
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -128,6 +129,8 @@ def look_of(system: str) -> Look:
 
 def readable(name: str) -> str:
     """Return a system's or stage's id as words (``bm25_reranked`` -> ``BM25 reranked``)."""
+    if name in _PHRASES:
+        return _PHRASES[name]
     words = " ".join(_NAMES.get(word, word) for word in name.replace("_", " ").split(" "))
     return words if words.split(" ")[0] in _NAMES.values() else words[:1].upper() + words[1:]
 
