@@ -390,7 +390,7 @@ def test_a_variant_may_start_from_colbert():
     mine = {"ablations": {"mine": {"kind": "models", "set": {"encoder": "c"}}}, "run_ablations": ["mine"]}
     config = plan(ROOT, {"scale": "ci", "models": {"c": entry}, "udapdr": mine})
     chains = Chains(config)
-    (variant,) = [name for name in chains.of(config["udapdr"]["target"], "mine")][:1]
+    variant = chains.of(config["udapdr"]["target"], "mine")[0]
     assert chains.args(variant, "filtered")["projection"] == "trained"
     assert chains.owner(variant, "index") == variant and chains.owner(variant, "queries") != variant
 

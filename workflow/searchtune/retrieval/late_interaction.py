@@ -201,6 +201,7 @@ class LateInteractionModel:
         if projection not in PROJECTIONS:
             raise ConfigError(f"unknown projection {projection!r}{nearest(projection, PROJECTIONS)}")
         encoder = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation=ENCODER_ATTENTION).eval()
+        weight: torch.Tensor | None
         if projection == "trained":
             weight, settings = _trained(Path(path), changes or {})
         else:
@@ -469,8 +470,8 @@ def run(job: Job) -> dict[str, Any]:
     depth, splits, batch_size, precision, the fields of :class:`Settings` (of a trained model: those that are to differ
     from its own), and optionally search {method, exact_passages, plaid} (without it: exact) and projection
     (``trained``: the corpus is encoded with the model's own, though no system searches it). The corpus is encoded once:
-    several systems may share it only if none of them is trained. A PLAID index of the vectors of the output index is kept in
-    its folder ``plaid``.
+    several systems may share it only if none of them is trained. A PLAID index of the vectors of the output index is
+    kept in its folder ``plaid``.
     """
     systems: dict[str, Projection] = job.params["systems"]
     base: Projection = job.params.get("projection") or ("trained" if "trained" in systems.values() else "none")

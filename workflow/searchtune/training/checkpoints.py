@@ -43,7 +43,8 @@ def run(job: "Job") -> dict:
     """Stage entry: inputs {raw: fetched artefact}; outputs {model}; params: an entry of config/models.yaml and its id.
 
     Of the entry: source, kind (causal, seq2seq, encoder or late_interaction), raw (path relative to resources/raw, its
-    first part being the artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint saw before us).
+    first part being the artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint
+    saw before us).
     Raises ModelError for pickled weights, NaN or missing files, or weights of another kind; ConfigError for an unknown
     source.
     """
