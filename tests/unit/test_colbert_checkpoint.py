@@ -17,6 +17,7 @@ from searchtune.reporting.plot import BASELINE, look_of, readable
 from searchtune.stage import Job, run_job
 from searchtune.synthesis import udapdr_arguments as udapdr
 from searchtune.synthesis.udapdr_chains import Chains
+from searchtune.training.arguments import colbert_models, prepared_models
 
 # a token's id is its place: [PAD] 0, [unused0] 1, [unused1] 2, [UNK] 3, [CLS] 4, [SEP] 5, [MASK] 6, the 7, ...
 VOCABULARY = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -69,7 +70,7 @@ def prepare(raw, target, **params):
     entry = {"id": "colbert", "source": "hub", "raw": raw.name, "kind": "late_interaction"} | params
     return run_job(
         {
-            "stage": "models.prepare",
+            "stage": "models.colbert",
             "inputs": {"raw": [str(raw)]},
             "outputs": {"model": str(target)},
             "params": entry,
@@ -346,6 +347,7 @@ def test_the_code_of_a_card_scores_as_the_model_does(made, tmp_path):
 
 def test_the_scale_of_the_paper_starts_from_colbert():
     config = plan(ROOT, {"scale": "paper"})
+    assert colbert_models(config) == ["colbertv2"] and "colbertv2" not in prepared_models(config)
     assert udapdr.zero_shot_systems(config) == {"zero_shot": "trained"}
     for args in (udapdr.zero_shot_args(config), udapdr.filter_args(config), udapdr.student_args(config, "adapted")):
         named = {key: value for key, value in args.items() if key in ("dim", "query_length", "query_marker")}

@@ -213,6 +213,9 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
         "axes": {"tuples": 8},
         "judge": "",
         "judged": [],
+        "without": udapdr.absent_systems(config),
+        "datasets": {},
+        "published_start": False,
     }
     stage(
         "udapdr.evaluate",
@@ -224,6 +227,8 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
             "synthesis": [folder / "seed", folder / "prompts.synthesis.tsv", folder / "queries", folder / "filtered"],
             "filtered": folder / "filtered",
             "latency": folder / "latency.tsv",
+            "claims": ROOT / "config/expected/claims.tsv",
+            "published": ROOT / "config/expected/udapdr.tsv",
         },
         {"tables": folder / "tables", "details": folder / "details"},
         udapdr.evaluate_args(config) | variants | {"runs": [row for _, row in made]},

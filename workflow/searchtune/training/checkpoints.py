@@ -42,9 +42,8 @@ KEPT = (
 def run(job: "Job") -> dict:
     """Stage entry: inputs {raw: fetched artefact}; outputs {model}; params: an entry of config/models.yaml and its id.
 
-    Of the entry: source, kind (causal, seq2seq, encoder or late_interaction), raw (path relative to resources/raw, its
-    first part being the artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint
-    saw before us).
+    Of the entry: source, kind (causal, seq2seq or encoder), raw (path relative to resources/raw, its first part being
+    the artefact), dtype, builder (sizes of a built model), seed, licence, seen (what the checkpoint saw before us).
     Raises ModelError for pickled weights, NaN or missing files, or weights of another kind; ConfigError for an unknown
     source.
     """
@@ -101,11 +100,6 @@ def copy_model_files(source: Path, target: Path) -> int:
 def _from_folder(job: "Job", target: Path) -> dict:
     source = raw_path(job)
     refuse_pickles(source)
-    if job.params.get("kind") == "late_interaction":
-        from searchtune.training.colbert_checkpoint import convert
-
-        convert(source, target)
-        return {"parameters": count_parameters(target)}
     missing = [name for name in ("config.json", "tokenizer.json") if not (source / name).is_file()]
     missing += [] if list(source.glob("*.safetensors")) else ["*.safetensors"]
     if missing:

@@ -1,4 +1,4 @@
-"""A published ColBERT checkpoint as a folder of our late-interaction models: encoder, projection, settings.
+"""Stage ``models.colbert``: a published ColBERT checkpoint as a folder of our late-interaction models.
 
 The checkpoint (stanford-futuredata/ColBERT, class HF_ColBERT in colbert/modeling/hf_colbert.py): one set of weights,
 the encoder's below the prefix of its family (``bert.``) and ``linear.weight`` (dim, hidden), which has no bias;
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from searchtune.errors import ModelError
 from searchtune.files import read_json, write_json
 from searchtune.retrieval.late_interaction import PROJECTION_FILE, SETTINGS_FILE, LateInteractionModel, Settings
-from searchtune.training.checkpoints import KEPT, refuse_pickles
+from searchtune.training.checkpoints import KEPT, count_parameters, make_readable, raw_path, refuse_pickles
 
 if TYPE_CHECKING:
     import torch
+
+    from searchtune.stage import Job
 
 METADATA_FILE = "artifact.metadata"
 PROJECTION = "linear.weight"
@@ -131,3 +133,17 @@ def convert(source: Path, target: Path) -> None:
     write_tokenizer(source, target)
     # a marker that is no token shows here, not in the chain
     LateInteractionModel.load(target)
+
+
+def run(job: "Job") -> dict[str, Any]:
+    """Stage entry: inputs {raw: fetched artefact}; outputs {model}; params: an entry of kind late_interaction and its
+    id, as ``models.prepare`` takes. Errors: see :func:`convert`.
+    """
+    target = job.outputs["model"]
+    target.mkdir(parents=True)
+    convert(raw_path(job), target)
+    make_readable(target)
+    stats = {"parameters": count_parameters(target)}
+    job.log(f"{job.params['id']}: prepared from a ColBERT checkpoint, {stats}")
+    marks = {"licences": job.params.get("licence"), "trained_on": job.params.get("seen")}
+    return stats | {key: [value] if value else [] for key, value in marks.items()}
