@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from searchtune.collections.beir import Collection, Passage, Query
-from searchtune.config.udapdr import FilterStage, Udapdr
+from searchtune.config.udapdr import FilterStage, Udapdr, settings_of
 from searchtune.errors import ConfigError, DataError
 from searchtune.prompts.templates import load_templates
 from searchtune.reranking.teachers import released_tuple_queries
@@ -471,7 +471,9 @@ def test_settings_that_cannot_work_are_refused(change, message):
 def test_defaults_are_the_papers():
     section = Udapdr()
     assert (section.prompts.demonstrations, section.filter.k, section.reranker.lr) == (3, 20, 5e-6)
-    assert (section.teachers.nway, section.student.dim, section.scale_up.sampling.top_p) == (16, 128, 0.95)
+    assert (section.teachers.nway, section.scale_up.sampling.top_p) == (16, 0.95)
+    found = settings_of(section.student.model_dump())
+    assert (found["dim"], found["query_length"], found["passage_length"]) == (128, 32, 300)
     assert FilterStage().retrievers == ["late"]
 
 

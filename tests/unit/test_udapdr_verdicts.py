@@ -200,6 +200,10 @@ def test_levels_are_compared_where_the_model_is_the_papers_own(tmp_path):
     assert "own zero-shot column: 76.2" in row["note"] and row["published_before"] is None
     (row,) = rows_of(comparisons(far, published_start=True), path)
     assert row["verdict"] == "differs"
+    # a start that was trained for late interaction is a system of its own
+    trained = {LOTTE: {"zero_shot": [flat(0.762)], "student_adapted": [flat(0.9)], "bm25": [flat(0.606)]}}
+    (row,) = rows_of(comparisons(trained, published_start=True), path)
+    assert row["verdict"] == "within tolerance" and row["compared"] == "zero_shot against the paper"
     # another start is no re-run of ColBERTv2, BM25 needs none
     (row,) = rows_of(comparisons(near), path)
     assert row["verdict"] == "not run"

@@ -103,7 +103,7 @@ rule udapdr_scale_up:
         "../scripts/stage.py"
 
 
-# untrained late interaction: the index that the filter and the zero-shot systems search
+# late interaction before it is adapted: the index that the filter and the zero-shot systems search
 rule udapdr_index:
     input:
         collection=lambda w: CHAINS.collection_path(w.chain),

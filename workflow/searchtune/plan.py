@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.config.load import USER_FILE, Layer, file_of, layers_of, load_config
-from searchtune.config.models import MODEL_KEYS, PRUNED, pruned_models, seq2seq_faults
+from searchtune.config.models import MODEL_KEYS, PRUNED, late_interaction_fault, pruned_models, seq2seq_faults
 from searchtune.config.udapdr import STAGES
 from searchtune.errors import ConfigError, LeakageError, nearest
 from searchtune.registry.table import load_registry
@@ -77,6 +77,15 @@ def check_seq2seq(config: dict[str, Any], layers: list[Layer]) -> None:
     for place, section in _sections(config):
         for path, fault in seq2seq_faults(config, place, section):
             raise ConfigError(f"{file_of(layers, *path)}: {'.'.join(path)} {fault}")
+
+
+def check_late_interaction(config: dict[str, Any], layers: list[Layer]) -> None:
+    """Raise ConfigError where a ColBERT checkpoint is to be anything but the start of UDAPDR's student."""
+    for place, section in _sections(config):
+        for key, name in _named(section, MODEL_KEYS):
+            path = (*place, *key)
+            if fault := late_interaction_fault(config, path, name):
+                raise ConfigError(f"{file_of(layers, *path)}: {'.'.join(path)} {fault}")
 
 
 def _named(section: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -260,6 +269,7 @@ def plan(root: Path, user: dict[str, Any]) -> dict[str, Any]:
     layers = layers_of(root, given, USER_FILE)
     check_ids(config, layers)
     check_seq2seq(config, layers)
+    check_late_interaction(config, layers)
     check_pruned(config, layers)
     check_faults(config, layers)
     check_judges(config, layers)

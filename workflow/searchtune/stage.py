@@ -34,6 +34,7 @@ PROVENANCE = ".prov.json"
 STAGES = {
     "fetch.artefact": "registry.fetch:run",
     "models.prepare": "training.checkpoints:run",
+    "models.colbert": "training.colbert_checkpoint:run",
     "models.heal_text": "training.heal_text:run",
     "models.prune": "training.healing:run",
     "collections.build": "collections.build:run",

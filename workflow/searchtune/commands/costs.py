@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from searchtune.config.udapdr import settings_of
 from searchtune.files import read_json, read_tsv
 from searchtune.registry.table import ROOT
 from searchtune.stage import PROVENANCE
@@ -54,7 +55,7 @@ def work_of(part: Mapping[str, Any], tokens: int, passages: int, words: int, que
     """
     prompts, tested = part["prompts"]["count"], queries or TESTED
     calls = prompts * part["scale_up"]["per_prompt"]
-    vectors = min(words * TOKENS_A_WORD, passages * part["student"]["passage_length"])
+    vectors = min(words * TOKENS_A_WORD, passages * settings_of(part["student"])["passage_length"])
     pairs = part["reranker"]["n_queries"] * (1 + part["reranker"]["negatives"]["count"])
     return {
         "train.sft": tokens,

@@ -10,6 +10,9 @@ from searchtune.config.base import Section
 Share = Annotated[float, Field(ge=0, le=1)]
 PRUNED = "pruned"
 SEQ2SEQ = "seq2seq"
+LATE_INTERACTION = "late_interaction"
+# the only key that takes a model of that kind
+_LATE_START = ("udapdr", "encoder")
 # keys of the papers' sections that name the models which they start from
 MODEL_KEYS = ("base", "bases", "encoder", "writer", "judge", "strong_model", "cheap_model")
 # what an encoder-decoder can't do: place of a model in the papers' sections -> why not
@@ -63,8 +66,9 @@ class ModelConfig(Section):
         description="how the folder is made; pruned = some layers of another model of this list, then healed"
     )
     raw: str = Field("", description="file or folder that it is made from, relative to resources/raw")
-    kind: Literal["causal", "seq2seq", "encoder"] = Field(
-        description="decoder language model, encoder-decoder language model (T5), or text encoder"
+    kind: Literal["causal", "seq2seq", "encoder", "late_interaction"] = Field(
+        description="decoder language model, encoder-decoder language model (T5), text encoder, or ColBERT checkpoint "
+        "(a text encoder with a projection, for udapdr.encoder alone)"
     )
     form: Literal["chatml", "plain"] = Field(
         "plain", description="prompt form that the model was tuned on; plain for encoder-decoders"
@@ -95,6 +99,15 @@ class ModelConfig(Section):
             raise ValueError(
                 f"a model of kind {SEQ2SEQ!r} comes from a folder, the hub or is built; source {self.source!r} gives "
                 "decoders only"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _late_interaction_is_a_folder(self) -> "ModelConfig":
+        if self.kind == LATE_INTERACTION and self.source not in ("folder", "hub"):
+            raise ValueError(
+                f"a model of kind {LATE_INTERACTION!r} is a checkpoint as ColBERT saves it, so its source is folder or "
+                f"hub, not {self.source!r}"
             )
         return self
 
@@ -131,6 +144,20 @@ def seq2seq_faults(config: dict[str, Any], place: tuple[str, ...], section: dict
                     f"names {name!r}, an encoder-decoder (kind {SEQ2SEQ}), and hardware.dtype is float16, in which it "
                     "overflows: set hardware.dtype to auto, bfloat16 or float32",
                 )
+
+
+def late_interaction_fault(config: dict[str, Any], path: tuple[str, ...], model: str) -> str:
+    """Return why the key at ``path``, its first name being the paper, can't name a model; empty where it can.
+
+    ``path`` may stand below ``set`` of a variant of UDAPDR.
+    """
+    place = (path[0], *path[4:]) if path[1:2] == ("ablations",) else path
+    if place == _LATE_START or config["models"].get(model, {}).get("kind") != LATE_INTERACTION:
+        return ""
+    return (
+        f"names {model!r}, a ColBERT checkpoint (kind {LATE_INTERACTION}), which is for {'.'.join(_LATE_START)} alone: "
+        "name a model of another kind"
+    )
 
 
 def pruned_models(config: dict[str, Any]) -> list[str]:

@@ -227,15 +227,68 @@ class Teachers(Section):
         return self
 
 
-class Student(Section):
-    """The late-interaction retriever."""
+# what a student's empty settings mean where its start was not trained for late interaction
+_UNTRAINED_START: dict[str, Any] = {
+    "dim": 128,
+    "query_length": 32,
+    "passage_length": 300,
+    "skip_punctuation": True,
+    "keep_special": True,
+    "projection_seed": 0,
+    "query_marker": "",
+    "passage_marker": "",
+    "query_augmentation": False,
+    "attend_to_augmentation": False,
+}
+SETTINGS = tuple(_UNTRAINED_START)
 
-    dim: Count = Field(128, description="dimensions of a token vector (ColBERTv2)")
-    query_length: int = Field(32, ge=4, le=512, description="longest query (tokens; ColBERTv2)")
-    passage_length: int = Field(300, ge=8, le=512, description="longest passage (tokens; released code)")
-    skip_punctuation: bool = Field(True, description="punctuation of passages does not count (ColBERT)")
-    keep_special: bool = Field(True, description="[CLS] and [SEP] count (ColBERT)")
-    projection_seed: int = Field(0, ge=0, description="seed of the orthonormal start of the projection")
+
+def settings_of(student: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of late interaction for a start that was not trained for it: empty ones have a value."""
+    return {key: default if student.get(key) is None else student[key] for key, default in _UNTRAINED_START.items()}
+
+
+class Student(Section):
+    """The late-interaction retriever. Settings that are empty are those of its start, where this was trained for late
+    interaction (a model of kind late_interaction).
+    """
+
+    dim: Count | None = Field(
+        None, description="dimensions of a token vector (count; empty = its start's, else ColBERTv2's 128)"
+    )
+    query_length: int | None = Field(
+        None, ge=4, le=512, description="longest query (tokens; empty = its start's, else ColBERTv2's 32)"
+    )
+    passage_length: int | None = Field(
+        None, ge=8, le=512, description="longest passage (tokens; empty = its start's, else the released code's 300)"
+    )
+    skip_punctuation: bool | None = Field(
+        None, description="punctuation of passages does not count (empty = as its start, else true as in ColBERT)"
+    )
+    keep_special: bool | None = Field(
+        None, description="[CLS] and [SEP] count (empty = as its start, else true as in ColBERT)"
+    )
+    projection_seed: int | None = Field(
+        None, ge=0, description="seed of the orthonormal start of the projection (empty = 0; no use to a trained start)"
+    )
+    query_marker: str | None = Field(
+        None,
+        description="token behind [CLS] of a query ('' = none; empty = its start's, else none; ColBERT: [unused0])",
+    )
+    passage_marker: str | None = Field(
+        None,
+        description="token behind [CLS] of a passage ('' = none; empty = its start's, else none; ColBERT: [unused1])",
+    )
+    query_augmentation: bool | None = Field(
+        None,
+        description="queries are filled with [MASK] up to query_length, and these count (empty = as its start, else "
+        "false; ColBERT: true)",
+    )
+    attend_to_augmentation: bool | None = Field(
+        None,
+        description="other tokens of a query attend to its [MASK] tokens (empty = as its start, else false; ColBERT: "
+        "false)",
+    )
     objective: Literal["distil", "contrast"] = Field(
         "distil",
         description="learn the teachers' scores (paper), or only which passage is the source (direct fine-tuning)",
@@ -331,7 +384,11 @@ class Udapdr(Section):
     strong_model: str = Field("inters/full", description="writer of stage 1: id of a model, or inters/<variant>")
     cheap_model: str = Field("inters/full", description="writer of stage 3: id of a model, or inters/<variant>")
     max_model_len: int = Field(2048, ge=64, description="longest prompt with its answer (tokens)")
-    encoder: str = Field("minilm-l6", description="start of the student, and the zero-shot late interaction")
+    encoder: str = Field(
+        "minilm-l6",
+        description="start of the student, and the zero-shot late interaction: a text encoder, or a ColBERT checkpoint "
+        "(kind late_interaction), which keeps its projection",
+    )
     precision: Precision = Field(
         "auto",
         description="matrix products of training and scoring; auto = bfloat16 where the machine has units for it",

@@ -45,7 +45,7 @@ from searchtune.synthesis.udapdr_filter import RATE_COLUMNS, SYNTHESIS_COLUMNS
 
 SYSTEMS = (*UNADAPTED, "student_adapted", "student_shuffled_teacher", RERANKED)
 TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", RERANKED)
-ENCODER_SYSTEMS = ("minilm_dense", "maxsim_no_projection", "student_untrained_projection")
+ENCODER_SYSTEMS = ("minilm_dense", "zero_shot", "maxsim_no_projection", "student_untrained_projection")
 COMPARISONS = ("p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked")
 QUALITY_COLUMNS = ["collection", "system", "metric", "value", "ci_low", "ci_high", "n", *COMPARISONS, "note"]
 PER_QUERY_COLUMNS = ["collection", "variant", "system", "seed", "metric", "query-id", "value"]

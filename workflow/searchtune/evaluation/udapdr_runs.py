@@ -14,7 +14,10 @@ from searchtune.evaluation.significance import bootstrap_ci, seed_interval
 from searchtune.stage import shortage_of
 
 # not adapted to the target: nothing was trained, or the training data came from another domain
-UNADAPTED = ("bm25", "minilm_dense", "maxsim_no_projection", "student_untrained_projection", "student_off_domain")
+UNADAPTED = (
+    *("bm25", "minilm_dense", "zero_shot", "maxsim_no_projection", "student_untrained_projection"),
+    "student_off_domain",
+)
 METRICS = ("Success@5", "nDCG@10", "RR")
 SUFFIX = ".run.gz"
 # metric -> query -> value

@@ -45,7 +45,8 @@ VERDICTS = [
 ]
 ALPHA = 0.05
 LEVEL_TOLERANCE = 1.0  # points; ColBERT's maintainer calls gaps below one point noise (ColBERT issue 410)
-ZERO_SHOT = "student_untrained_projection"
+# the first that was run: a start that was trained for late interaction, else one with an untrained projection
+ZERO_SHOT = ("zero_shot", "student_untrained_projection")
 PUBLISHED = "published"  # the other side of a claim about a level
 NOT_TRAINED = ("bm25",)  # no model stands in for it
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ class Comparisons:
         own = self.targets[collection]
         if system == "best_unadapted":
             system = best_unadapted(averaged(dict(own)), metric)
-        return own[ZERO_SHOT if system == "zero_shot" else system]
+        return own[next(name for name in ZERO_SHOT if name in own) if system == "zero_shot" else system]
 
     def label(self, side: Side) -> str:
         """Return a side as the table prints it."""

@@ -12,6 +12,7 @@ METRICS = ("nDCG@10", "Success@5")
 SYSTEMS = {
     "bm25": "BM25",
     "minilm_dense": "dense, one vector a passage, not adapted",
+    "zero_shot": "late interaction, not adapted",
     "maxsim_no_projection": "late interaction, not adapted",
     "student_adapted": "**this model**",
     "bm25_reranked": "BM25, reranked by this model's teachers",

@@ -53,6 +53,7 @@ _NAMES = {
     "llm": "LLM",
     "lm": "LM",
 }
+_PHRASES = {"zero_shot": "Late interaction, not adapted"}
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -131,6 +132,8 @@ def readable(name: str) -> str:
     """Return the id of a system, stage or collection as words (``bm25_reranked`` -> ``BM25 reranked``)."""
     if name.endswith(HELD):
         return f"{readable(name.removesuffix(HELD))} (synthetic)"
+    if name in _PHRASES:
+        return _PHRASES[name]
     words = " ".join(_NAMES.get(word, word) for word in name.replace("_", " ").split(" "))
     return words if words.split(" ")[0] in _NAMES.values() else words[:1].upper() + words[1:]
 

@@ -2,12 +2,13 @@
 
 A query and a passage are scored by the sum, over the query's tokens, of the largest dot product with
 any token of the passage (ColBERT, arXiv 2004.12832; ColBERTv2, arXiv 2112.01488). Token vectors have
-unit length. No query augmentation by [MASK] tokens and no [Q]/[D] markers: a MiniLM start has
-never seen them.
+unit length. ColBERT's markers of queries and passages and its augmentation of queries by [MASK] tokens are
+settings, off unless asked for: a MiniLM start has never seen them, a ColBERT checkpoint (see
+searchtune.training.colbert_checkpoint) was trained with them.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -29,13 +30,18 @@ PROJECTIONS = ("none", "untrained", "trained")
 SETTINGS_FILE = "late_interaction.json"
 VECTORS_FILE = "index.safetensors"
 PROJECTION_FILE = "projection.safetensors"
+MASK = "[MASK]"
 # what one call of the similarity product may hold (32-bit numbers); 64 Mi of them are 256 MiB
 _CELLS = 1 << 26
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How texts become token vectors; saved beside a trained student, so that training and search agree."""
+    """How texts become token vectors; saved beside a trained student, so that training and search agree.
+
+    A marker stands behind [CLS] (empty: none) and counts in the length. Augmentation fills queries with [MASK] up to
+    their length; these count in MaxSim, and the encoder's attention leaves them out unless ``attend_to_augmentation``.
+    """
 
     dim: int = 128
     query_length: int = 32
@@ -43,11 +49,20 @@ class Settings:
     skip_punctuation: bool = False
     keep_special: bool = True
     projection_seed: int = 0
+    query_marker: str = ""
+    passage_marker: str = ""
+    query_augmentation: bool = False
+    attend_to_augmentation: bool = False
 
     @classmethod
-    def of(cls, params: dict[str, Any]) -> "Settings":
+    def named(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a stage's params that are settings and have a value."""
+        return {key: params[key] for key in cls.__dataclass_fields__ if params.get(key) is not None}
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> "Settings":
         """Pick this class's keys out of a stage's params; every other key is left alone."""
-        return cls(**{key: params[key] for key in cls.__dataclass_fields__ if key in params})
+        return cls(**cls.named(params))
 
 
 @dataclass
@@ -157,6 +172,11 @@ class LateInteractionModel:
         self.settings = settings
         self.precision = precision
         self._skipped = _skipped_ids(tokenizer, settings)
+        self._markers = {
+            False: _token_id(tokenizer, settings.query_marker, "query_marker"),
+            True: _token_id(tokenizer, settings.passage_marker, "passage_marker"),
+        }
+        self._mask = _token_id(tokenizer, MASK if settings.query_augmentation else "", "query_augmentation")
 
     @classmethod
     def load(
@@ -165,12 +185,14 @@ class LateInteractionModel:
         projection: Projection = "trained",
         settings: Settings | None = None,
         precision: str = "float32",
+        changes: Mapping[str, Any] | None = None,
     ) -> Self:
         """Load a model folder.
 
-        ``projection``: ``trained`` reads the folder's own (and its saved settings); ``untrained``
-        makes the seeded orthonormal one; ``none`` keeps the encoder's own token vectors.
-        ConfigError for another name, ModelError for a folder without a trained projection.
+        ``projection``: ``trained`` reads the folder's own (and its saved settings, but for ``changes``); ``untrained``
+        makes the seeded orthonormal one; ``none`` keeps the encoder's own token vectors. ``settings`` are those of
+        an encoder without a projection of its own. ConfigError for another name or another ``dim`` than the trained
+        projection has, ModelError for a folder without a trained projection or a marker that is no token.
         """
         import torch
         from tokenizers import Tokenizer
@@ -179,7 +201,12 @@ class LateInteractionModel:
         if projection not in PROJECTIONS:
             raise ConfigError(f"unknown projection {projection!r}{nearest(projection, PROJECTIONS)}")
         encoder = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation=ENCODER_ATTENTION).eval()
-        weight, settings = _projection_of(Path(path), projection, settings or Settings(), encoder.config.hidden_size)
+        weight: torch.Tensor | None
+        if projection == "trained":
+            weight, settings = _trained(Path(path), changes or {})
+        else:
+            settings = settings or Settings()
+            weight = _untrained(projection, settings, encoder.config.hidden_size)
         return cls(encoder, Tokenizer.from_file(str(Path(path) / "tokenizer.json")), weight, settings, precision)
 
     def save(self, path: Path) -> None:
@@ -196,11 +223,19 @@ class LateInteractionModel:
             file.chmod(0o644)
         write_json(path / SETTINGS_FILE, asdict(self.settings))
 
-    def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Return token ids of each text, special tokens included, cut to ``max_length`` tokens."""
+    def tokenize(self, texts: Sequence[str], passage: bool) -> list[list[int]]:
+        """Return token ids of each text, special tokens and marker included, cut to the length of the settings.
+
+        The marker stands second. Source: ColBERT's ``tensorize`` (stanford-futuredata/ColBERT,
+        colbert/modeling/tokenization/query_tokenization.py and doc_tokenization.py), where it takes the place of a
+        full stop that is put before the text. The [MASK] tokens of a query come with :meth:`batch`.
+        """
+        marker = self._markers[passage]
+        length = self.settings.passage_length if passage else self.settings.query_length
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length)
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        self.tokenizer.enable_truncation(length if marker is None else length - 1)
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        return rows if marker is None else [[*row[:1], marker, *row[1:]] for row in rows]
 
     def kept(self, ids: "torch.Tensor", passage: bool) -> "torch.Tensor":
         """Return a mask over token ids (any shape): false for tokens that never count in MaxSim.
@@ -233,13 +268,39 @@ class LateInteractionModel:
         attention = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         return ids, attention
 
+    def batch(self, rows: list[list[int]], passage: bool) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+        """Return (ids, attention mask, mask of what counts in MaxSim), all (B, T), of tokenised queries or passages.
+
+        A text of skipped tokens only keeps its first one, so that it still has a score.
+        """
+        ids, attention = self.pad(rows)
+        counted = attention.bool()
+        if self._mask is not None and not passage:
+            ids, attention = self._augmented(rows, self._mask)
+            counted = attention.new_ones(attention.shape).bool()
+        counted = counted & self.kept(ids, passage)
+        counted[:, 0] |= ~counted.any(dim=1)
+        return ids, attention, counted
+
+    def _augmented(self, rows: list[list[int]], mask: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Return (ids, attention mask), both (B, query_length), filled with [MASK] tokens on the right.
+
+        Source: ColBERT, section 3.2, and query_tokenization.py of its repository.
+        """
+        import torch
+
+        width, seen = self.settings.query_length, int(self.settings.attend_to_augmentation)
+        ids = torch.tensor([row + [mask] * (width - len(row)) for row in rows])
+        attention = torch.tensor([[1] * len(row) + [seen] * (width - len(row)) for row in rows])
+        return ids, attention
+
     def encode_queries(self, texts: Sequence[str], batch_size: int = 64) -> list["torch.Tensor"]:
         """Return one (Tq, d) tensor of token vectors a query."""
-        return self._encode(texts, self.settings.query_length, batch_size, passage=False)
+        return self._encode(texts, batch_size, passage=False)
 
     def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> list["torch.Tensor"]:
         """Return one (Td, d) tensor of token vectors a passage."""
-        return self._encode(texts, self.settings.passage_length, batch_size, passage=True)
+        return self._encode(texts, batch_size, passage=True)
 
     def index(self, ids: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> TokenIndex:
         """Encode a corpus (``ids`` and ``texts`` aligned); DataError if it is empty."""
@@ -249,22 +310,20 @@ class LateInteractionModel:
         lengths = [len(vector) for vector in vectors]
         return TokenIndex(list(ids), _concatenate(vectors, vectors[0].shape[1]), lengths)
 
-    def _encode(self, texts: Sequence[str], max_length: int, batch_size: int, passage: bool) -> list["torch.Tensor"]:
+    def _encode(self, texts: Sequence[str], batch_size: int, passage: bool) -> list["torch.Tensor"]:
         import torch
 
-        rows = self.tokenize(texts, max_length)
+        rows = self.tokenize(texts, passage)
         # longest first: batches hold texts of like length, and a lack of memory shows at once
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
         found: list[Any] = [None] * len(rows)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            ids, attention = self.pad([rows[i] for i in chosen])
+            ids, attention, counts = self.batch([rows[i] for i in chosen], passage)
             with torch.inference_mode(), autocast(self.precision):
                 vectors = self.forward(ids, attention)
-            counts = attention.bool() & self.kept(ids, passage)
             for position, vector, mask in zip(chosen, vectors, counts, strict=True):
-                # a text of skipped tokens only keeps its first one, so that it still has a score
-                found[position] = vector[mask] if mask.any() else vector[:1]
+                found[position] = vector[mask]
         return found
 
 
@@ -302,11 +361,25 @@ def _skipped_ids(tokenizer: Any, settings: Settings) -> dict[str, "torch.Tensor"
     return {"query": tensor(special), "passage": tensor(special + marks)}
 
 
-def _projection_of(path: Path, projection: str, settings: Settings, hidden: int) -> tuple[Any, Settings]:
+def _token_id(tokenizer: Any, token: str, setting: str) -> int | None:
+    """Return the id of a token that a setting asks for, None for no token; ModelError if it isn't in the vocabulary."""
+    found: int | None = tokenizer.token_to_id(token) if token else None
+    if token and found is None:
+        raise ModelError(
+            f"{setting} asks for the token {token!r}, which the encoder's vocabulary lacks; set "
+            f"udapdr.student.{setting} to a token that it has, or leave it out"
+        )
+    return found
+
+
+def _untrained(projection: str, settings: Settings, hidden: int) -> "torch.Tensor | None":
     if projection == "none":
-        return None, settings
-    if projection == "untrained":
-        return orthonormal_projection(hidden, settings.dim, settings.projection_seed), settings
+        return None
+    return orthonormal_projection(hidden, settings.dim, settings.projection_seed)
+
+
+def _trained(path: Path, changes: Mapping[str, Any]) -> tuple["torch.Tensor", Settings]:
+    """Return a folder's own projection, and its settings but for ``changes``."""
     from safetensors.torch import load_file
 
     if not (path / PROJECTION_FILE).is_file():
@@ -314,7 +387,14 @@ def _projection_of(path: Path, projection: str, settings: Settings, hidden: int)
             f"{path} holds no trained projection ({PROJECTION_FILE}); train a student, or ask for "
             "projection 'untrained' or 'none'"
         )
-    return load_file(path / PROJECTION_FILE)["weight"], Settings(**read_json(path / SETTINGS_FILE))
+    weight = load_file(path / PROJECTION_FILE)["weight"]
+    settings = replace(Settings(**read_json(path / SETTINGS_FILE)), **changes)
+    if settings.dim != len(weight):
+        raise ConfigError(
+            f"udapdr.student.dim is {settings.dim}, but the projection in {path} has {len(weight)} dimensions; "
+            "leave dim empty to take them"
+        )
+    return weight, settings
 
 
 def search(
@@ -365,6 +445,14 @@ def _top(ids: list[str], scores: "torch.Tensor", k: int, excluded: set[str]) -> 
     return [pair for pair in pairs if pair[0] not in excluded][:k]
 
 
+def load_model(job: Job, projection: Projection) -> LateInteractionModel:
+    """Return the model given as input; the settings in the job's params are an encoder's, or change a trained one's."""
+    params = job.params
+    return LateInteractionModel.load(
+        job.inputs["model"], projection, Settings.of(params), params["precision"], Settings.named(params)
+    )
+
+
 def load_index(job: Job, collection: Collection, model: LateInteractionModel) -> TokenIndex:
     """Return the index given as input, or encode the collection's corpus."""
     if "index" in job.inputs:
@@ -379,16 +467,18 @@ def run(job: Job) -> dict[str, Any]:
     Inputs: collection, model, optionally index (of the same encoder, before any projection that
     params ask for). Outputs: runs (folder with ``<system>.run.gz`` and ``<system>.scores.tsv.gz``; may be
     left out where systems is empty), optionally index. Params: systems {name: none|untrained|trained},
-    depth, splits, batch_size, precision, the fields of :class:`Settings`, and optionally search {method,
-    exact_passages, plaid} (without it: exact). The corpus is encoded once: several systems may share it only if none
-    of them is trained. A PLAID index of the vectors of the output index is kept in its folder ``plaid``.
+    depth, splits, batch_size, precision, the fields of :class:`Settings` (of a trained model: those that are to differ
+    from its own), and optionally search {method, exact_passages, plaid} (without it: exact) and projection
+    (``trained``: the corpus is encoded with the model's own, though no system searches it). The corpus is encoded once:
+    several systems may share it only if none of them is trained. A PLAID index of the vectors of the output index is
+    kept in its folder ``plaid``.
     """
     systems: dict[str, Projection] = job.params["systems"]
-    base: Projection = "trained" if "trained" in systems.values() else "none"
-    if base == "trained" and set(systems.values()) != {"trained"}:
+    base: Projection = job.params.get("projection") or ("trained" if "trained" in systems.values() else "none")
+    if base == "trained" and set(systems.values()) - {"trained"}:
         raise ConfigError(f"retrieve.late: systems {systems} mix trained and untrained encoders; give each its own job")
     collection = Collection.load(job.inputs["collection"])
-    model = LateInteractionModel.load(job.inputs["model"], base, Settings.of(job.params), job.params["precision"])
+    model = load_model(job, base)
     index = load_index(job, collection, model)
     job.log(f"{len(index.ids)} passages, {len(index.vectors)} token vectors")
     if "index" in job.outputs:

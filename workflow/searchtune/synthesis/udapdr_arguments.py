@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from searchtune.config.models import LATE_INTERACTION
+from searchtune.config.udapdr import SETTINGS, settings_of
 from searchtune.errors import ConfigError, nearest
 from searchtune.retrieval import plaid
 from searchtune.synthesis.udapdr_faults import EVALUATE, faults_of
 
+# zero-shot systems of an encoder -> their projection; and of one that was trained for late interaction
 ZERO_SHOT = {"maxsim_no_projection": "none", "student_untrained_projection": "untrained"}
+ZERO_SHOT_TRAINED = {"zero_shot": "trained"}
+DENSE = "minilm_dense"
 # student of the quality table -> (whose chain trained it: the target's or the off-domain one; variant of the student)
 STUDENTS = {
     "student_off_domain": ("off_domain", "adapted"),
     "student_adapted": ("target", "adapted"),
     "student_shuffled_teacher": ("target", "shuffled"),
 }
-SETTINGS = ("dim", "query_length", "passage_length", "skip_punctuation", "keep_special", "projection_seed")
 Args = dict[str, Any]
 
 
@@ -50,8 +54,35 @@ def _writer(config: Args, key: str) -> Args:
     }
 
 
+def starts_trained(config: Args) -> bool:
+    """Say whether the student's start was trained for late interaction, as published ColBERT checkpoints are."""
+    return config["models"].get(config["udapdr"]["encoder"], {}).get("kind") == LATE_INTERACTION
+
+
+def zero_shot_systems(config: Args) -> dict[str, str]:
+    """Return the zero-shot systems that the encoder gives, and the projection of each.
+
+    A start that was trained for late interaction is the paper's zero-shot system: itself.
+    """
+    return ZERO_SHOT_TRAINED if starts_trained(config) else ZERO_SHOT
+
+
+def absent_systems(config: Args) -> list[str]:
+    """Return the systems that the encoder does not give; one vector a text is not what ColBERT's was trained for."""
+    return [*ZERO_SHOT, DENSE] if starts_trained(config) else [*ZERO_SHOT_TRAINED]
+
+
 def _settings(config: Args) -> Args:
-    return {key: config["udapdr"]["student"][key] for key in SETTINGS} | {"precision": config["udapdr"]["precision"]}
+    """Return the settings of late interaction: of a trained start only those that the configuration names."""
+    student = config["udapdr"]["student"]
+    if starts_trained(config):
+        return {key: student[key] for key in SETTINGS if student[key] is not None}
+    return settings_of(student)
+
+
+def _zero_shot(config: Args) -> Args:
+    projection = {"projection": "trained"} if starts_trained(config) else {}
+    return _settings(config) | projection | {"precision": config["udapdr"]["precision"]}
 
 
 def _bm25(config: Args) -> Args:
@@ -80,13 +111,13 @@ def scale_up_args(config: Args) -> Args:
 
 
 def zero_shot_args(config: Args) -> Args:
-    """Return the parameters of ``retrieve.late`` for the untrained systems."""
+    """Return the parameters of ``retrieve.late`` for the zero-shot systems."""
     return {
-        "systems": ZERO_SHOT,
+        "systems": zero_shot_systems(config),
         "splits": ["test"],
         "depth": config["retrieval"]["depth"],
         "batch_size": config["udapdr"]["encode_batch_size"],
-        **_settings(config),
+        **_zero_shot(config),
     }
 
 
@@ -131,7 +162,7 @@ def filter_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.filter``."""
     return {
         **config["udapdr"]["filter"],
-        **_settings(config),
+        **_zero_shot(config),
         **_bm25(config),
         "seed": config["seeds"][0],
         "faults": faults_of(config, "filtered"),
@@ -178,7 +209,8 @@ def student_args(config: Args, variant: str) -> Args:
     """
     part, faults = config["udapdr"], faults_of(config, "students")
     return {
-        **{key: value for key, value in part["student"].items() if key != "released_ranks"},
+        **{key: value for key, value in part["student"].items() if key not in ("released_ranks", *SETTINGS)},
+        **_settings(config),
         "ranks": part["student"]["released_ranks"] if "U14" in faults else 1,
         "faults": faults,
         "shuffle_scores": variant == "shuffled",

@@ -28,7 +28,7 @@ _STEPS: dict[str, tuple[tuple[str, ...], Callable[[Args], Args]]] = {
     "tuples": ((), judges.tuples_args),
     "students": ((), lambda config: udapdr.student_args(config, "adapted")),
 }
-# where a stage's files lie in the folder of its chain; the index is that of the untrained encoder
+# where a stage's files lie in the folder of its chain; the index is that of the encoder, before it is adapted
 PARTS = {
     "index": "index",
     "seed": "seed",
@@ -274,10 +274,11 @@ class Chains:
             first = {"collection": scored, "seed": None, "variant": ""}
             for system, path in (
                 ("bm25", f"<results>/runs/{scored}/bm25.run.gz"),
-                ("minilm_dense", f"<results>/runs/{scored}/dense.{self._config['udapdr']['encoder']}.run.gz"),
+                (udapdr.DENSE, f"<results>/runs/{scored}/dense.{self._config['udapdr']['encoder']}.run.gz"),
                 ("", f"<results>/udapdr/{target}/late/zero_shot"),
             ):
-                found.append(first | {"system": system, "path": path})
+                if system not in udapdr.absent_systems(self._config):
+                    found.append(first | {"system": system, "path": path})
             for chain in self.of(target):
                 found += self._trained_runs(chain, self.students, True)
         for variant, row in self.variants.items():
@@ -298,7 +299,7 @@ class Chains:
     def evaluate_args(self) -> Args:
         """Return what ``udapdr.evaluate`` must know of the chains: its runs in order, and the variants."""
         return {
-            "without": sorted(set(udapdr.STUDENTS) - set(self.students)),
+            "without": sorted({*udapdr.STUDENTS, *udapdr.absent_systems(self._config)} - set(self.students)),
             "runs": [{key: value for key, value in row.items() if key != "path"} for row in self.runs()],
             "variants": {
                 name: {

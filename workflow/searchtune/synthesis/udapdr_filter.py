@@ -87,10 +87,12 @@ def retrieve(job: Job, collection: Collection, texts: list[str]) -> dict[str, li
 
 
 def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
-    """Search zero-shot: the encoder's own token vectors, no projection, against the shared index."""
-    from searchtune.retrieval.late_interaction import LateInteractionModel, Settings, TokenIndex, search
+    """Search zero-shot against the shared index: with the encoder's own token vectors, or with the projection that it
+    was trained with, if params say so.
+    """
+    from searchtune.retrieval.late_interaction import TokenIndex, load_model, search
 
-    model = LateInteractionModel.load(job.inputs["model"], "none", Settings.of(job.params), job.params["precision"])
+    model = load_model(job, job.params.get("projection", "none"))
     index, vectors = TokenIndex.load(job.inputs["index"]), model.encode_queries(texts)
     return search(index, vectors, depth, precision=job.params["precision"])
 
@@ -158,7 +160,8 @@ def run(job: Job) -> dict[str, Any]:
     ``late`` model and index. Output: queries (folder: queries.jsonl, candidates.run.gz, pass_rates.tsv, synthesis.tsv).
 
     Params: retrievers [bm25, late], require (all | any), k, depth, candidates (bm25 | late | fused),
-    shares {train, label}, seed, k1, b, precision, faults (U7) and the fields of Settings. DataError if nothing passes.
+    shares {train, label}, seed, k1, b, precision, faults (U7), the fields of Settings and, for an encoder that was
+    trained for late interaction, projection (trained). DataError if nothing passes.
     """
     collection = Collection.load(job.inputs["collection"])
     rows = read_jsonl(job.inputs["queries"] / "queries.jsonl")

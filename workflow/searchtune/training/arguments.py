@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from searchtune.config.models import pruned_models, seen_of
+from searchtune.config.models import LATE_INTERACTION, pruned_models, seen_of
 
 
 def model_args(config: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return the parameters of ``models.prepare`` for one model of the configuration."""
+    """Return the parameters of ``models.prepare`` or ``models.colbert`` for one model of the configuration."""
     names = ("source", "raw", "kind", "dtype", "builder", "endpoint", "licence", "seen")
     return {"id": model, "seed": 0} | {name: config["models"][model][name] for name in names}
 
@@ -17,9 +17,16 @@ def model_artefacts(config: dict[str, Any], model: str) -> list[str]:
 
 
 def prepared_models(config: dict[str, Any]) -> list[str]:
-    """Return the ids of the models that are made from fetched files; the others are pruned of them."""
-    pruned = pruned_models(config)
-    return [name for name in config["models"] if name not in pruned]
+    """Return the ids of the models that are made from fetched files as they are; of the others some are pruned of
+    them, and ColBERT checkpoints have a stage of their own.
+    """
+    others = [*pruned_models(config), *colbert_models(config)]
+    return [name for name in config["models"] if name not in others]
+
+
+def colbert_models(config: dict[str, Any]) -> list[str]:
+    """Return the ids of the models that are ColBERT checkpoints."""
+    return [name for name, entry in config["models"].items() if entry.get("kind") == LATE_INTERACTION]
 
 
 def heal_artefacts(config: dict[str, Any], model: str) -> list[str]:

@@ -115,13 +115,9 @@ class Student(LateInteractionModel):
         """Return MaxSim scores (B, n): ``places[b]`` are the positions of tuple b's passages in ``passages``."""
         import torch
 
-        query_ids, query_attention = self.pad(queries)
-        ids, attention = self.pad(passages)
+        query_ids, query_attention, query_mask = self.batch(queries, passage=False)
+        ids, attention, mask = self.batch(passages, passage=True)
         query_vectors, vectors = self.forward(query_ids, query_attention), self.forward(ids, attention)
-        query_mask = query_attention.bool() & self.kept(query_ids, passage=False)
-        mask = attention.bool() & self.kept(ids, passage=True)
-        mask[:, 0] |= ~mask.any(dim=1)  # a passage of skipped tokens only keeps its first one, as in search
-        query_mask[:, 0] |= ~query_mask.any(dim=1)
         chosen = torch.tensor(places)
         with torch.autocast("cpu", enabled=False):
             return batch_maxsim(query_vectors, query_mask, vectors[chosen], mask[chosen])
@@ -138,8 +134,8 @@ class Tokens:
     def of(cls, model: Student, rows: Sequence[Tuple], collection: Collection) -> "Tokens":
         """Tokenise every query and every distinct passage once."""
         ids = sorted({i for row in rows for i in row.passages})
-        passages = model.tokenize([collection.passage_text(i) for i in ids], model.settings.passage_length)
-        queries = model.tokenize([row.query for row in rows], model.settings.query_length)
+        passages = model.tokenize([collection.passage_text(i) for i in ids], passage=True)
+        queries = model.tokenize([row.query for row in rows], passage=False)
         return cls(queries, dict(zip(ids, passages, strict=True)))
 
 
@@ -228,9 +224,11 @@ def train(
 
 
 def load_student(path: Any, params: dict[str, Any]) -> Student:
-    """Load a start: an encoder with a seeded orthonormal projection, or a trained student to go on with."""
+    """Load a start: an encoder with a seeded orthonormal projection, or a model trained for late interaction (a
+    ColBERT checkpoint, a student to go on with) with its own projection, and its settings but for those in params.
+    """
     kind: Projection = "trained" if (path / PROJECTION_FILE).is_file() else "untrained"
-    loaded = Student.load(path, kind, Settings.of(params))
+    loaded = Student.load(path, kind, Settings.of(params), changes=Settings.named(params))
     rate = params["dropout"]
     if rate is not None:
         import torch
@@ -248,7 +246,7 @@ def run(job: Job) -> dict[str, Any]:
     Params: objective (distil | contrast), epochs, batch_size (tuples), lr, schedule (linear | constant),
     warmup_ratio, weight_decay, max_grad_norm, dropout, freeze_layers, student_temperature, teacher_temperature,
     max_tuples, shuffle_scores, seed, precision, faults (U4), ranks (processes of fault U14; 1 without it), and the
-    fields of Settings.
+    fields of Settings (of a start with its own projection: those that are to differ from its own).
     """
     params = dict(job.params)
     rows = load_tuples(job.inputs["tuples"])[: params["max_tuples"]]
