@@ -85,7 +85,8 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     foreign = [name for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
     if not tuned_writer(config):
         # UDAPDR's targets bind the models of its chain alone
-        adapted = {f"collections/{Chains(config).scored(name)}" for name in Chains(config).targets}
+        targets = Chains(config)
+        adapted = {f"collections/{targets.scored(name)}" for name in targets.targets}
         foreign = [name for name in foreign if name not in adapted.difference(ranked)]
     mixed = [_short(path) for path in INTERS_TRAIN]
     both = ["query", "passage"]
@@ -116,8 +117,9 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     chosen = {paper: chains[paper] for paper in chains if paper in config["papers"]}
     if "inters" not in chosen and borrows_writer(config):
         chosen = {"inters": {"inters": chains["inters"]["inters"]}, **chosen}
+    healed = {paper: [_short(path) for path in healed_on(config, paper)] for paper in chosen}
     return {
-        name: chain | {"train": chain["train"] + [_short(path) for path in healed_on(config, paper)]}
+        name: chain | {"train": chain["train"] + healed[paper]}
         for paper, parts in chosen.items()
         for name, chain in parts.items()
     }
@@ -125,7 +127,8 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what UDAPDR's students are trained on and scored on: own queries of each target, and off-domain ones."""
-    chains, both = Chains(config), ["query", "passage"]
+    # what follows is planned for every target: none of it is worked out twice
+    chains, judged, both = Chains(config), judge_sets(config), ["query", "passage"]
     found = {}
     for number, target in enumerate(chains.targets):
         mine = [chain for chain in chains.owners("filtered") if chains.corpus(chain) == chains.corpus(target)]
@@ -139,7 +142,7 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "kinds": both,
             }
         # a judge's own data come from elsewhere
-        for name, path in judge_sets(config):
+        for name, path in judged:
             own = found.setdefault(f"udapdr judge {name}{where}", {"train": [], "eval": scored, "kinds": both})
             own["train"].append(_short(path))
     return found
