@@ -7,6 +7,7 @@ from searchtune.config.inters import Inters
 from searchtune.config.inters_pairs import COLLECTION_TASKS, FILE_SOURCES, RANKING_TASKS, collection_of, sources_of
 from searchtune.errors import ConfigError
 from searchtune.files import read_jsonl, write_jsonl
+from searchtune.llm import job_engine
 from searchtune.llm.engine import Completion, Scored
 from searchtune.stage import Job
 from searchtune.tasks import arguments, predict
@@ -180,7 +181,7 @@ class Fake:
 
 def test_predict_asks_every_prompt_once_in_its_form(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(predict, "open_engine", lambda *a, **k: opened.append((a, k)) or Fake())
+    monkeypatch.setattr(job_engine, "open_engine", lambda *a, **k: opened.append((a, k)) or Fake())
     rows = [
         {"id": "a#generate", "kind": "generate", "prompt": "say cat", "max_tokens": 5, "continuations": None},
         {"id": "b#score", "kind": "score", "prompt": "which?", "max_tokens": 4, "continuations": ["yes", "no"]},

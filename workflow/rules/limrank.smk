@@ -8,15 +8,7 @@ from searchtune.synthesis import limrank_baselines as baselines
 from searchtune.synthesis import limrank_rag_arguments as rag
 from searchtune.synthesis.limrank_chains import LimrankChains
 
-LIMRANK_COLLECTIONS = config["limrank"]["collections"]
 LIMRANK_CHAINS = LimrankChains(config)
-LIMRANK_FIRST_STAGE = [
-    limrank.first_stage(config, name) for name in LIMRANK_COLLECTIONS
-]
-# one folder of published instruction sets, where the scale has any
-LIMRANK_FOLLOWIR = (
-    ["<results>/limrank/followir"] if config["limrank"]["followir"] else []
-)
 
 
 wildcard_constraints:
@@ -175,21 +167,9 @@ rule limrank_followir:
 
 rule limrank_rerank:
     input:
+        **limrank.ranked_inputs(config, questions=True),
         model=lambda w: limrank.reranker_path(config, w.reranker),
         prompts="workflow/prompts/limrank/rerank.yaml",
-        wrappers=limrank.WRAPPERS,
-        collections=[
-            *expand("<results>/collections/{name}", name=LIMRANK_COLLECTIONS),
-            *limrank.question_paths(config),
-        ],
-        runs=[
-            *LIMRANK_FIRST_STAGE,
-            *expand(
-                "<results>/runs/{name}/bm25.run.gz", name=limrank.question_sets(config)
-            ),
-        ],
-        instructions="<results>/limrank/instructions",
-        followir=LIMRANK_FOLLOWIR,
         heldout="<results>/limrank/packed/heldout",
     output:
         reranked=directory("<results>/limrank/reranked/{reranker}"),
@@ -213,13 +193,9 @@ rule limrank_rerank:
 
 rule limrank_baseline:
     input:
+        **limrank.ranked_inputs(config),
         model=lambda w: baselines.model_folder(config, w.baseline),
         prompts="workflow/prompts/limrank/baselines.yaml",
-        collections=expand("<results>/collections/{name}", name=LIMRANK_COLLECTIONS),
-        runs=LIMRANK_FIRST_STAGE,
-        wrappers=limrank.WRAPPERS,
-        instructions="<results>/limrank/instructions",
-        followir=LIMRANK_FOLLOWIR,
         heldout="<results>/limrank/packed/heldout",
     output:
         reranked=directory("<results>/limrank/baselines/{baseline}"),
@@ -300,26 +276,7 @@ rule limrank_judge_answers:
 
 rule limrank_evaluate:
     input:
-        **rag.answer_inputs(config),
-        collections=expand("<results>/collections/{name}", name=LIMRANK_COLLECTIONS),
-        runs=LIMRANK_FIRST_STAGE,
-        reranked=expand(
-            "<results>/limrank/reranked/{name}", name=limrank.rerank_systems(config)
-        )
-        + expand(
-            "<results>/limrank/baselines/{name}", name=baselines.baseline_names(config)
-        ),
-        models=expand(
-            "<results>/limrank/models/{name}", name=limrank.tuned_models(config)
-        ),
-        synthesis="<results>/limrank/synthesis",
-        heldout="<results>/limrank/packed/heldout",
-        instructions="<results>/limrank/instructions",
-        changed=[row["path"] for row in LIMRANK_CHAINS.runs()],
-        changed_models=[row["model"] for row in LIMRANK_CHAINS.runs()],
-        claims="config/expected/claims.tsv",
-        followir=LIMRANK_FOLLOWIR,
-        published="config/expected/limrank.tsv",
+        **LIMRANK_CHAINS.evaluate_inputs(),
     output:
         tables=directory("<results>/limrank/tables"),
         details=directory("<results>/limrank/details"),

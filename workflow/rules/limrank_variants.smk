@@ -99,13 +99,9 @@ use rule limrank_tune as limrank_tune_change with:
 # the same test sets and prompts for every change; held-out synthetic queries are of the chain as configured alone
 use rule limrank_rerank as limrank_rerank_change with:
     input:
+        **limrank.ranked_inputs(config),
         model=lambda w: LIMRANK_CHAINS.model(w.change, w.trained, w.seed),
         prompts="workflow/prompts/limrank/rerank.yaml",
-        collections=expand("<results>/collections/{name}", name=LIMRANK_COLLECTIONS),
-        runs=LIMRANK_FIRST_STAGE,
-        wrappers=limrank.WRAPPERS,
-        instructions="<results>/limrank/instructions",
-        followir=LIMRANK_FOLLOWIR,
     output:
         reranked=directory("<results>/limrank/reranked/{trained}.{change}-s{seed}"),
     log:

@@ -25,6 +25,7 @@ def memory(least: int, times: float = 2) -> Demand:
     """Return a rule's ``mem_mb``: ``least``, or ``times`` the size of its inputs if that is more; doubled a retry."""
 
     def demand(wildcards: Any, input: Iterable[str], attempt: int) -> int:
+        """Return the MiB of one job."""
         return int(max(least, times * megabytes(input))) * 2 ** (attempt - 1)
 
     demand.least = least  # type: ignore[attr-defined]
@@ -35,6 +36,7 @@ def minutes(least: int, per_gb: float) -> Demand:
     """Return a rule's ``runtime``: ``least`` and so much for each GiB of its inputs; once more with every retry."""
 
     def demand(wildcards: Any, input: Iterable[str], attempt: int) -> int:
+        """Return the minutes of one job."""
         return int(least + per_gb * megabytes(input) / 1024) * attempt
 
     return demand

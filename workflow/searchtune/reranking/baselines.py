@@ -13,7 +13,7 @@ from searchtune.collections.trec import write_run
 from searchtune.files import write_json, write_jsonl, write_tsv
 from searchtune.llm.base import revision_of
 from searchtune.llm.calls import Request, count_calls, run_requests
-from searchtune.llm.engine import open_engine
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import load_tokenizer
 from searchtune.prompts.templates import load_templates, render
 from searchtune.reranking.cross_encoder import CrossEncoder
@@ -107,14 +107,7 @@ def _scalar(job: Job) -> Score:
 
 def _seq2seq(job: Job) -> Score:
     params = job.params
-    engine = open_engine(
-        job.inputs["model"],
-        "transformers",
-        dtype=params["dtype"],
-        threads=job.threads,
-        max_model_len=params["max_model_len"],
-        seed=params["sample_seed"],
-    )
+    engine = job_engine(job, params["sample_seed"], backend="transformers")
     template = load_templates(job.inputs["prompts"])["rerank"][params["prompt"]].prompt
 
     def score(name: str, keys: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[list[float], list[dict]]:

@@ -19,7 +19,8 @@ from searchtune.collections.trec import Ranking, read_run, write_run
 from searchtune.errors import DataError
 from searchtune.files import write_json, write_jsonl, write_tsv
 from searchtune.llm.calls import count_calls
-from searchtune.llm.engine import Engine, open_engine
+from searchtune.llm.engine import Engine
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import count_tokens, fit_tokens, load_tokenizer
 from searchtune.prompts.templates import load_templates, render
 from searchtune.reranking.order_faults import RELEASED_DEPTH, apply_order_faults
@@ -85,14 +86,7 @@ def open_reranker(job: Job, system: str, seed: int) -> Reranker:
     ``system`` and ``seed`` go into every call; inputs and params are those of the stage (see :func:`run`).
     """
     params = released_settings(job.params, job.inputs["model"]) | {"system": system, "sample_seed": seed}
-    engine = open_engine(
-        job.inputs["model"],
-        params["backend"],
-        dtype=params["dtype"],
-        threads=job.threads,
-        max_model_len=params["max_model_len"],
-        seed=seed,
-    )
+    engine = job_engine(replace(job, params=params), seed)
     template = load_templates(job.inputs["prompts"])["rerank"][params["prompt"]].prompt
     return Reranker(engine, template, load_tokenizer(job.inputs["model"]), params, job.work, job.log)
 

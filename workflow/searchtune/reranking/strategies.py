@@ -18,7 +18,8 @@ from searchtune.collections.trec import read_run, write_run
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import write_json, write_jsonl, write_tsv
 from searchtune.llm.calls import Request, count_calls, run_requests
-from searchtune.llm.engine import Engine, Sampling, open_engine
+from searchtune.llm.engine import Engine, Sampling
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import fit_tokens, load_tokenizer
 from searchtune.prompts.chat import wrap
 from searchtune.prompts.templates import Template, TemplateFile, load_templates, render
@@ -218,14 +219,7 @@ def run(job: Job) -> dict[str, Any]:
     params, folder = job.params, job.outputs["reranked"]
     files = {path.stem: load_templates(path) for path in job.inputs["templates"]}
     tokenizer = load_tokenizer(job.inputs["model"])
-    engine = open_engine(
-        job.inputs["model"],
-        params["backend"],
-        dtype=params["dtype"],
-        max_model_len=params["max_model_len"],
-        threads=job.threads,
-        seed=params["seed"],
-    )
+    engine = job_engine(job, params["seed"])
     rows = []
     for path, run_path, task in zip(job.inputs["collections"], job.inputs["runs"], params["tasks"], strict=True):
         collection = Collection.load(path)

@@ -29,6 +29,7 @@ from searchtune.synthesis.limrank_judge import (
     Planted,
     evidence,
     judge_report,
+    judging_of,
     plant,
     rationales,
     refuse_constant,
@@ -147,17 +148,7 @@ def judge(
     params = job.params
     texts = [(f"planted/{p.id}", p.query, p.passage) for p in planted]
     texts += [(row["id"], row["query"], first_words(row["passage"], params["planted_words"])) for row in pairs]
-    judging = Judging(
-        engine,
-        templates,
-        params["judge_form"],
-        params["prompt"],
-        params["judge_tokens"],
-        params["judge_sentences"],
-        params["seed"],
-        job.work,
-        job.log,
-    )
+    judging = judging_of(job, engine, templates)
     by_mode = {"evidence": _by_evidence, "reasoning": _by_reasoning}[params["judge_mode"]]
     scores, report, opinions, calls = by_mode(judging, texts, planted, params)
     cut_off = sum(first_words(row["passage"], params["planted_words"]) != row["passage"] for row in pairs)

@@ -13,7 +13,8 @@ from searchtune.collections.build import raw_paths
 from searchtune.collections.originals import original_answers
 from searchtune.files import read_json, sha256_bytes, write_json, write_jsonl, write_tsv
 from searchtune.llm.calls import Request, count_calls, run_requests
-from searchtune.llm.engine import Engine, Sampling, open_engine
+from searchtune.llm.engine import Engine, Sampling
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import load_tokenizer
 from searchtune.prompts.templates import load_templates
 from searchtune.stage import Job
@@ -30,15 +31,7 @@ def run(job: Job) -> dict[str, Any]:
     aligned), reranked (folders); raw (artefacts with swapped-out answers, optional). Output: answers, a folder of
     questions.jsonl, answers.jsonl, calls/, counts.tsv and manifest.json."""
     params = job.params
-    engine = open_engine(
-        job.inputs["model"],
-        params["backend"],
-        dtype=params["dtype"],
-        threads=job.threads,
-        max_model_len=params["max_model_len"],
-        seed=params["sample_seed"],
-        log=job.log,
-    )
+    engine = job_engine(job, params["sample_seed"])
     reranked = [(path, read_json(path / "manifest.json")) for path in _list(job.inputs.get("reranked", []))]
     folder = job.outputs["answers"]
     questions: list[dict] = []

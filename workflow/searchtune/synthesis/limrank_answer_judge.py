@@ -6,7 +6,8 @@ from typing import Any
 from searchtune.errors import DataError
 from searchtune.files import read_jsonl, sha256_bytes, write_json, write_jsonl
 from searchtune.llm.calls import Request, count_calls, run_requests
-from searchtune.llm.engine import Sampling, open_engine
+from searchtune.llm.engine import Sampling
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import count_tokens, fit_tokens, load_tokenizer
 from searchtune.prompts.chat import wrap
 from searchtune.prompts.templates import load_templates, render
@@ -23,15 +24,7 @@ def run(job: Job) -> dict[str, Any]:
     An answer that several systems gave is judged once; an empty one is wrong without being judged. Greedy, as released.
     """
     params = job.params
-    engine = open_engine(
-        job.inputs["model"],
-        params["backend"],
-        dtype=params["dtype"],
-        threads=job.threads,
-        max_model_len=params["max_model_len"],
-        seed=params["sample_seed"],
-        log=job.log,
-    )
+    engine = job_engine(job, params["sample_seed"])
     template = load_templates(job.inputs["prompts"])["judge"][params["prompt"]].prompt
     tokenizer = load_tokenizer(job.inputs["model"])
     questions = {(row["set"], row["id"]): row for row in read_jsonl(job.inputs["answers"] / "questions.jsonl")}

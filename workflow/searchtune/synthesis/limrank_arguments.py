@@ -143,6 +143,20 @@ def first_stage(config: dict[str, Any], collection: str) -> str:
     return f"<results>/runs/{collection}/{name}.run.gz"
 
 
+def ranked_inputs(config: dict[str, Any], questions: bool = False) -> dict[str, Any]:
+    """Return the named inputs that tell what is reranked: collections with their first stages, the instruction sets,
+    wrappers; ``questions``: the question sets of RAG, too."""
+    names, own = config["limrank"]["collections"], question_sets(config) if questions else []
+    return {
+        "collections": [*(f"<results>/collections/{name}" for name in names), *(question_paths(config) if own else [])],
+        "runs": [*(first_stage(config, name) for name in names), *(f"<results>/runs/{n}/bm25.run.gz" for n in own)],
+        "wrappers": WRAPPERS,
+        "instructions": "<results>/limrank/instructions",
+        # one folder of published instruction sets, where the scale has any
+        "followir": ["<results>/limrank/followir"] if config["limrank"]["followir"] else [],
+    }
+
+
 def followir_imports(config: dict[str, Any]) -> dict[str, str]:
     """Return set of FollowIR -> the user's own run of it, for those that have one."""
     runs = {name: _setting(config, name, "run") for name in config["limrank"]["followir"]}

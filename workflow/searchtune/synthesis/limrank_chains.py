@@ -12,6 +12,8 @@ from typing import Any
 from searchtune.config.base import merge
 from searchtune.config.limrank_ablations import mode_of
 from searchtune.synthesis import limrank_arguments as limrank
+from searchtune.synthesis.limrank_baselines import baseline_names
+from searchtune.synthesis.limrank_rag_arguments import answer_inputs
 from searchtune.synthesis.udapdr_chains import Chains as UdapdrChains
 
 Args = dict[str, Any]
@@ -122,6 +124,24 @@ class LimrankChains:
             for name in self.changes
             for seed in self.seeds
         ]
+
+    def evaluate_inputs(self) -> Args:
+        """Return the named inputs of ``limrank.evaluate``."""
+        config, runs = self._config, self.runs()
+        ranked = limrank.ranked_inputs(config)
+        reranked = [f"<results>/limrank/reranked/{name}" for name in limrank.rerank_systems(config)]
+        return {
+            **{name: ranked[name] for name in ("collections", "runs", "instructions", "followir")},
+            "reranked": reranked + [f"<results>/limrank/baselines/{name}" for name in baseline_names(config)],
+            "models": [f"<results>/limrank/models/{name}" for name in limrank.tuned_models(config)],
+            "synthesis": self.path(CONFIGURED, "synthesis"),
+            "heldout": self.path(CONFIGURED, "packed", "heldout"),
+            "changed": [row["path"] for row in runs],
+            "changed_models": [row["model"] for row in runs],
+            "claims": "config/expected/claims.tsv",
+            "published": "config/expected/limrank.tsv",
+            **answer_inputs(config),
+        }
 
     def evaluate_args(self) -> Args:
         """Return what ``limrank.evaluate`` must know of the chains: their runs in order, and the changes."""

@@ -30,6 +30,7 @@ from searchtune.prompts.budget import first_words
 from searchtune.prompts.chat import wrap
 from searchtune.prompts.templates import TemplateFile, render
 from searchtune.reranking.verdicts import CLOSE, OPEN, clean_reasoning
+from searchtune.stage import Job
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,14 @@ class Judging:
     seed: int
     work: Path
     log: Callable[[str], None]
+
+
+def judging_of(job: Job, engine: Engine, templates: TemplateFile) -> Judging:
+    """Return the judge of a job. Params: judge_form, prompt, judge_tokens, judge_sentences, seed."""
+    params = job.params
+    named = {"form": "judge_form", "prompt": "prompt", "max_tokens": "judge_tokens", "sentences": "judge_sentences"}
+    settings = {name: params[key] for name, key in named.items()}
+    return Judging(engine, templates, **settings, seed=params["seed"], work=job.work, log=job.log)
 
 
 def gain_per_token(scored: Mapping[str, Sequence[Mapping]], key: str) -> float:

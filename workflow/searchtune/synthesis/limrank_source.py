@@ -19,13 +19,13 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import read_run
 from searchtune.errors import ShortageError
 from searchtune.files import iter_jsonl, write_json, write_jsonl, write_tsv
-from searchtune.llm.engine import open_engine
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.budget import first_words
 from searchtune.prompts.templates import load_templates
 from searchtune.reranking.verdicts import TRUE
 from searchtune.stage import Job
 from searchtune.synthesis.limrank_funnel import REASON_COLUMNS, SYNTHESIS_COLUMNS, Funnel
-from searchtune.synthesis.limrank_judge import Judging, rationales
+from searchtune.synthesis.limrank_judge import judging_of, rationales
 from searchtune.synthesis.limrank_seeds import normal
 
 ROLES = {True: "positive", False: "hard_negative"}
@@ -178,25 +178,8 @@ def _row(item: Item, label: bool, split: str, source: str) -> dict[str, Any]:
 def reasoned(job: Job, rows: list[dict]) -> list[dict]:
     """Return the rows with a reasoning that the judge writes for their label; its calls go into calls/judge."""
     params = job.params
-    engine = open_engine(
-        job.inputs["judge"],
-        params["backend"],
-        dtype=params["dtype"],
-        threads=job.threads,
-        max_model_len=params["max_model_len"],
-        seed=params["seed"],
-    )
-    judging = Judging(
-        engine,
-        load_templates(job.inputs["prompts"]),
-        params["judge_form"],
-        params["prompt"],
-        params["judge_tokens"],
-        params["judge_sentences"],
-        params["seed"],
-        job.work,
-        job.log,
-    )
+    engine = job_engine(job, params["seed"], "judge")
+    judging = judging_of(job, engine, load_templates(job.inputs["prompts"]))
     texts = [(row["id"], row["query"], first_words(row["passage"], params["planted_words"])) for row in rows]
     opinions, calls = rationales(judging, texts, [row["label"] for row in rows])
     write_jsonl(job.outputs["synthesis"] / "calls" / "judge.jsonl.gz", calls)

@@ -8,7 +8,8 @@ from typing import Any
 from searchtune.errors import DataError
 from searchtune.files import stable_hash, write_jsonl
 from searchtune.llm.calls import Request, run_requests
-from searchtune.llm.engine import Engine, Sampling, open_engine
+from searchtune.llm.engine import Engine, Sampling
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.chat import wrap
 from searchtune.stage import Job
 
@@ -46,15 +47,8 @@ def sampling_of(params: Mapping[str, Any], seed: int) -> Sampling:
 
 
 def open_writer(job: Job) -> Engine:
-    """Load the model of a writing stage (params: backend, dtype, max_model_len)."""
-    return open_engine(
-        job.inputs["model"],
-        job.params["backend"],
-        dtype=job.params["dtype"],
-        max_model_len=job.params["max_model_len"],
-        threads=job.threads,
-        log=job.log,
-    )
+    """Load the model of a writing stage; each of its requests brings a seed of its own."""
+    return job_engine(job, 0)
 
 
 def ask(job: Job, engine: Engine, name: str, prompts: Mapping[str, str], seeds: Mapping[str, int]) -> list[dict]:

@@ -4,7 +4,8 @@ from typing import Any
 
 from searchtune.files import read_jsonl, write_jsonl
 from searchtune.llm.calls import Request, count_calls, run_requests
-from searchtune.llm.engine import Sampling, open_engine
+from searchtune.llm.engine import Sampling
+from searchtune.llm.job_engine import job_engine
 from searchtune.prompts.chat import wrap
 from searchtune.stage import Job
 from searchtune.tasks.variants import OWN
@@ -32,14 +33,7 @@ def run(job: Job) -> dict[str, Any]:
     if OWN in params["sets"]:
         files[OWN] = job.inputs["own"] / "zero_shot.jsonl"
     requests = [request_of(row, name, params["form"]) for name, path in files.items() for row in read_jsonl(path)]
-    engine = open_engine(
-        job.inputs["model"],
-        params["backend"],
-        dtype=params["dtype"],
-        max_model_len=params["max_model_len"],
-        threads=job.threads,
-        seed=params["seed"],
-    )
+    engine = job_engine(job, params["seed"])
     records = run_requests(engine, requests, job.work, "calls", params["shard_size"], job.log)
     write_jsonl(job.outputs["predictions"], records)
     return count_calls(records)

@@ -59,6 +59,7 @@ def longest_chain(graph: Graph, seconds: Mapping[int, float]) -> float:
     done: dict[int, float] = {}
 
     def ends(job: PlannedJob) -> float:
+        """Return when a job ends that starts as soon as what it reads is there."""
         if id(job) not in done:
             makers = {id(m): m for path in flat(job.inputs) if (m := graph.maker(path)) is not None}
             done[id(job)] = seconds.get(id(job), 0.0) + max((ends(m) for m in makers.values()), default=0.0)
