@@ -11,7 +11,7 @@ from searchtune.evaluation.claims import claims_of
 from searchtune.evaluation.limrank_ablations import CONFIGURED, NO_REASONING, ablation_rows
 from searchtune.evaluation.limrank_books import Book, cut
 from searchtune.evaluation.limrank_carried import carried
-from searchtune.evaluation.limrank_comparisons import comparisons, of_changes
+from searchtune.evaluation.limrank_comparisons import comparisons, of_answers, of_changes
 from searchtune.evaluation.limrank_data_share import share_rows
 from searchtune.evaluation.limrank_paired import change, paired
 from searchtune.evaluation.limrank_power import detectable, power_rows, queries_needed, spread
@@ -118,6 +118,15 @@ def test_changes_are_corrected_with_all_other_comparisons():
     alone = comparisons({}, [other | {"seeds": 3}, other | {"p_value": 0.03, "seeds": 3}])
     assert [row["p_holm"] for row in alone] == pytest.approx([0.06, 0.06])
     assert {row["verdict"] for row in alone} == {"can't tell at this scale"}
+
+
+def test_answered_questions_belong_to_the_same_family():
+    test = {"collection": "nq", "system": "bm25", "mode": "", "k": 3, "against": "closed_book", "metric": "accuracy",
+            "change": 25.0, "n": 40, "seeds": 3, "p_value": 0.03}  # fmt: skip
+    [row] = of_answers([test])
+    assert (row["table"], row["system"], row["difference"]) == ("rag_tests", "bm25, top 3", 0.25)
+    ours, _ = comparisons({}, [row, row | {"table": "rerank", "p_value": 0.5}])
+    assert ours["p_holm"] == pytest.approx(0.06) and ours["verdict"] == "can't tell at this scale"
 
 
 def test_under_five_percent_depends_on_the_denominator():

@@ -378,12 +378,15 @@ def test_paired_tests_by_hand(tmp_path):
     found = {(r["system"], r["against"]): r for r in rows}
     assert set(found) == {("bm25", "closed_book"), ("tuned", "bm25"), ("tuned", "closed_book"),
                           ("right_passage", "closed_book")}  # fmt: skip
-    # four of four won: two of sixteen sign patterns are as extreme, times four comparisons
+    # four of four won: two of sixteen sign patterns are as extreme
     best = found["right_passage", "closed_book"]
-    assert (best["before"], best["after"], best["n"]) == (0, 100, 4) and best["p_adjusted"] == pytest.approx(0.5)
-    assert found["tuned", "bm25"]["change"] == 50 and found["tuned", "bm25"]["p_adjusted"] == 1
-    assert {row["verdict"] for row in rows} == {"can't tell at this scale (one seed)"}
+    assert (best["before"], best["after"], best["n"]) == (0, 100, 4) and best["p_value"] == pytest.approx(2 / 16)
+    assert found["tuned", "bm25"]["change"] == 50 and found["tuned", "bm25"]["p_value"] == 1
     assert {row["seeds"] for row in rows} == {1}
+    adjusted = tables.adjusted_rows(rows, [0.5, 1, 1, 0.04])
+    assert all(set(row) == set(tables.TEST_COLUMNS) for row in adjusted)
+    assert [row["p_holm"] for row in adjusted] == [0.5, 1, 1, 0.04]
+    assert [row["verdict"] for row in adjusted][:3] == ["can't tell at this scale (one seed)"] * 3
     [sign] = tables.rag_sign(rows)
     assert sign["value"] == 1 and not sign["passed"]
 
@@ -391,7 +394,8 @@ def test_paired_tests_by_hand(tmp_path):
 def test_several_samples_are_seeds(tmp_path):
     book = tables.load_answers(answers_folder(tmp_path, samples=3))
     assert {row["seeds"] for row in tables.rag_rows(book, PARAMS)} == {3}
-    assert {row["verdict"] for row in tables.paired_rows(book, PARAMS)} == {"can't tell at this scale"}
+    rows = tables.paired_rows(book, PARAMS)
+    assert {row["verdict"] for row in tables.adjusted_rows(rows, [1] * len(rows))} == {"can't tell at this scale"}
 
 
 def test_what_the_fault_is_worth_and_what_could_not_be_used(tmp_path):

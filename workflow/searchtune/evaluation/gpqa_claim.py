@@ -35,7 +35,7 @@ def published_claim(expected: Iterable[Mapping[str, str]], level: float = 0.95) 
         "ci_low": 100 * found.low,
         "ci_high": 100 * found.high,
         "n": n,
-        "p_adjusted": found.p_best,
+        "p_holm": found.p_best,
         "verdict": verdict(found.difference, found.p_best, 1),
         "note": f"{found.first} against {found.second} of {n} questions. Which ones is not published: the sign test "
         f"gives p {found.p_best:.3f} if they overlap as far as they can and {found.p_worst:.2f} if as little; "

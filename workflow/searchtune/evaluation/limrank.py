@@ -25,7 +25,7 @@ from searchtune.evaluation.limrank_books import (
     paths_of,
     per_query_rows,
 )
-from searchtune.evaluation.limrank_comparisons import COMPARISON_COLUMNS, comparisons, of_changes, of_claims
+from searchtune.evaluation.limrank_comparisons import COMPARISON_COLUMNS, comparisons, of_answers, of_changes, of_claims
 from searchtune.evaluation.limrank_data_share import SHARE_COLUMNS, share_rows
 from searchtune.evaluation.limrank_faults import fault_rows
 from searchtune.evaluation.limrank_power import POWER_COLUMNS, power_rows
@@ -97,7 +97,7 @@ def run(job: Job) -> dict[str, Any]:
         per_query_rows(books.rerank, books.followir, books.heldout, books.changed, books.changed_followir),
     )
     tables = {"rerank": (books.rerank, rerank_rows), "followir": (books.followir, followir_rows)}
-    tests = write_compared(job, books, tables, short)
+    tests = write_compared(job, books, tables, short, answered["tests"])
     return {
         "systems": len({key[1:] for key in books.rerank.values}),
         "changes": len(params.get("changes", {})),
@@ -108,8 +108,11 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def write_compared(job: Job, books: Books, tables: dict[str, tuple[Book, list[dict]]], short: dict[str, str]) -> int:
-    """Write what hangs on all comparisons together: ablations, comparisons, verdicts, power; return their number."""
+def write_compared(
+    job: Job, books: Books, tables: dict[str, tuple[Book, list[dict]]], short: dict[str, str], answers: list[dict]
+) -> int:
+    """Write what hangs on all comparisons together: ablations, comparisons, verdicts, power, the tests of ``answers``
+    (none where no question is answered) beside the published claim; return the number of comparisons."""
     params, folder = job.params, job.outputs["tables"]
     models, changed = (paths_of(job.inputs.get(name, [])) for name in ("models", "changed_models"))
     sizes = (configured_rows(models), training_rows(changed, params.get("runs", [])))
@@ -119,38 +122,35 @@ def write_compared(job: Job, books: Books, tables: dict[str, tuple[Book, list[di
     shares = share_rows(published)
     against = Comparisons({"mean": both[0], "followir": both[1]}, params)
     claims = claim_rows(against, job.inputs["claims"], published, shares)
-    of_them = of_claims(claims)
-    compared = comparisons(tables, [*of_changes(ablations), *of_them])
-    adjusted = [row["p_holm"] for row in compared[len(compared) - len(of_them) :]]
+    of_them, of_asked = of_claims(claims), of_answers(answers)
+    compared = comparisons(tables, [*of_changes(ablations), *of_asked, *of_them])
+    last = [row["p_holm"] for row in compared[len(compared) - len(of_asked) - len(of_them) :]]
+    asked, adjusted = last[: len(of_asked)], last[len(of_asked) :]
     power = power_rows([(books.rerank, params["metrics"][0]), (books.followir, "p-MRR")], len(compared))
     write_tsv(folder / "ablations.tsv", ABLATION_COLUMNS, ablations)
     write_tsv(folder / "data_share.tsv", SHARE_COLUMNS, shares)
     write_tsv(folder / "verdicts.tsv", VERDICT_COLUMNS, settled(claims, adjusted))
     write_tsv(folder / "power.tsv", POWER_COLUMNS, power)
+    claim = published_claim(read_tsv(job.inputs["published"]), params["level"])
+    write_tsv(folder / "rag_tests.tsv", rag.TEST_COLUMNS, [*rag.adjusted_rows(answers, asked), claim])
     write_tsv(job.outputs["details"] / "comparisons.tsv", COMPARISON_COLUMNS, compared)
     return len(compared)
 
 
 def answer_tables(job: Job, folder: Path, details: Path) -> dict[str, list[dict]]:
-    """Write the tables of retrieval-augmented generation; return its rows of faults, failures and signs of life.
-
-    Where no question is answered, what is left is the published claim.
-    """
-    tests: list[dict] = []
-    rows: dict[str, list[dict]] = {"faults": [], "failures": [], "signs": []}
-    if "answers" in job.inputs:
-        book = rag.load_answers(job.inputs["answers"], job.inputs.get("judged"))
-        tests = rag.paired_rows(book, job.params)
-        write_tsv(folder / "rag.tsv", rag.RAG_COLUMNS, rag.rag_rows(book, job.params))
-        write_tsv(details / "rag_per_question.tsv", rag.PER_QUESTION_COLUMNS, book.rows)
-        rows = {
-            "faults": rag.rag_fault_rows(book),
-            "failures": rag.failure_rows(book, job.inputs["answers"] / "counts.tsv"),
-            "signs": rag.rag_sign(tests),
-        }
-    claim = published_claim(read_tsv(job.inputs["published"]), job.params["level"])
-    write_tsv(folder / "rag_tests.tsv", rag.TEST_COLUMNS, [*tests, claim])
-    return rows
+    """Write the accuracy of answered questions; return its rows of tests, faults, failures and signs of life."""
+    if "answers" not in job.inputs:
+        return {"tests": [], "faults": [], "failures": [], "signs": []}
+    book = rag.load_answers(job.inputs["answers"], job.inputs.get("judged"))
+    tests = rag.paired_rows(book, job.params)
+    write_tsv(folder / "rag.tsv", rag.RAG_COLUMNS, rag.rag_rows(book, job.params))
+    write_tsv(details / "rag_per_question.tsv", rag.PER_QUESTION_COLUMNS, book.rows)
+    return {
+        "tests": tests,
+        "faults": rag.rag_fault_rows(book),
+        "failures": rag.failure_rows(book, job.inputs["answers"] / "counts.tsv"),
+        "signs": rag.rag_sign(tests),
+    }
 
 
 def benchmark_rows(job: Job, books: Books) -> list[dict]:

@@ -78,3 +78,16 @@ def of_claims(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
         for row in rows
         if "p" in row
     ]
+
+
+def of_answers(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return the comparisons of answered questions (see limrank_rag); differences are shares, as in the other rows."""
+    return [
+        {
+            "table": "rag_tests",
+            "system": f"{row['system']}, top {row['k']}",
+            "difference": row["change"] / 100,
+            **{key: row[key] for key in ("collection", "mode", "against", "metric", "n", "seeds", "p_value")},
+        }
+        for row in rows
+    ]

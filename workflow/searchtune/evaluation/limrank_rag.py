@@ -1,14 +1,14 @@
 """LimRank's tables of retrieval-augmented generation, from kept answers: accuracy, paired tests, faults, failures."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from searchtune.errors import DataError
 from searchtune.evaluation.rag_scoring import ACCURACY, ORIGINAL, Verdicts, scores, unusable
-from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test, seed_interval, verdict
+from searchtune.evaluation.significance import bootstrap_ci, paired_test, seed_interval, verdict
 from searchtune.files import read_jsonl, read_tsv
 
 RAG_COLUMNS = [
@@ -16,7 +16,7 @@ RAG_COLUMNS = [
 ]
 TEST_COLUMNS = [
     *("collection", "system", "mode", "k", "against", "metric", "before", "after", "change", "ci_low", "ci_high"),
-    *("n", "seeds", "p_adjusted", "verdict", "note"),
+    *("n", "seeds", "p_holm", "verdict", "note"),
 ]
 PER_QUESTION_COLUMNS = [
     "collection",
@@ -170,16 +170,18 @@ def _interval(many: list[list[float]], params: dict[str, Any]) -> tuple[float, f
 def paired_rows(book: Answers, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the paired tests: each system against no passages, each reranker against BM25's order of the same depth.
 
-    A question's value is its mean over draws. p-values are adjusted by Holm over the rows; changes are in points.
+    A question's value is its mean over draws; changes are in points. Each row has its ``p_value`` as it is, to be
+    adjusted together with all other comparisons of the paper's part (see :func:`adjusted_rows`).
     """
-    rows = []
-    for key in book.values:
-        for other in _others(book, key):
-            rows.append(_pair(book, key, other, params))
-    adjusted = holm({number: row.pop("p") for number, row in enumerate(rows)})
+    return [_pair(book, key, other, params) for key in book.values for other in _others(book, key)]
+
+
+def adjusted_rows(tests: Sequence[dict[str, Any]], adjusted: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the rows of the table of paired tests with their adjusted p-values, in order, and verdicts."""
     return [
-        row | {"p_adjusted": adjusted[i], "verdict": verdict(row["change"], adjusted[i], row["seeds"])}
-        for i, row in enumerate(rows)
+        {c: row[c] for c in TEST_COLUMNS if c in row}
+        | {"p_holm": p, "verdict": verdict(row["change"], p, row["seeds"])}
+        for row, p in zip(tests, adjusted, strict=True)
     ]
 
 
@@ -215,7 +217,7 @@ def _pair(book: Answers, key: Key, other: Key, params: dict[str, Any]) -> dict[s
         "ci_high": None if high is None else 100 * high,
         "n": len(questions),
         "seeds": len(many),
-        "p": paired_test(after, before, params["seed"], params["permutations"]),
+        "p_value": paired_test(after, before, params["seed"], params["permutations"]),
         "note": "",
     }
 
@@ -267,15 +269,18 @@ def _of_first_seed(grid: dict[Draw, list[float]]) -> dict[Draw, list[float]]:
 
 
 def rag_sign(tests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the sign of life of each generator: it answers better with the right passage than without any."""
+    """Return the sign of life of each generator: it answers better with the right passage than without any.
+
+    The p-value is not adjusted: this is one planned test, like every other sign.
+    """
     return [
         {
             "sign": f"the right passage helps the generator: {row['collection']}",
             "value": row["change"] / 100,
             "threshold": "> 0 and p < 0.05",
-            "passed": row["change"] > 0 and row["p_adjusted"] < 0.05,
-            "note": f"accuracy {row['after'] / 100:.3f} against {row['before'] / 100:.3f}, adjusted p "
-            f"{row['p_adjusted']:.4f}, n {row['n']}",
+            "passed": row["change"] > 0 and row["p_value"] < 0.05,
+            "note": f"accuracy {row['after'] / 100:.3f} against {row['before'] / 100:.3f}, p "
+            f"{row['p_value']:.4f}, n {row['n']}",
         }
         for row in tests
         if row["system"] == RIGHT and row["against"] == CLOSED
