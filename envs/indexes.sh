@@ -1,4 +1,4 @@
-# Sourced by setup.sh and setup-plaid.sh: fills `options` for uv.
+# Sourced by setup.sh and setup-beside.sh: fills `options` for uv.
 # uv does not read pip's settings: hand over the indexes, the certificates and the folders of local wheels
 setting() { .venv/bin/python -m pip config get "global.$1" 2>/dev/null || .venv/bin/python -m pip config get "install.$1" 2>/dev/null || true; }
 # as pip does, take the best version of all indexes; every version is pinned

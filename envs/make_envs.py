@@ -74,6 +74,23 @@ def plaid_files(pins: dict[str, str], roots: dict) -> dict[str, str]:
     }
 
 
+def lucene_files(pins: dict[str, str], roots: dict) -> dict[str, str]:
+    """Return the files of Lucene's environment: those of a step and a Java; pyserini comes without its dependencies."""
+    lucene = roots["lucene"]
+    own = {normal(n): v for n, v in (pin.split("==") for pin in lucene["pins"])}
+    names = sorted({*closure(roots["steps"][lucene["step"]], pins), *own})
+    return {
+        "lucene.yaml": conda_text("lucene", names, pins | own, roots, roots["torch"]),
+        "lucene.post-deploy.sh": post_deploy(lucene["no_deps"]),
+        "requirements-lucene.txt": HEADER + "".join(f"{pin}\n" for pin in [*lucene["pins"], *lucene["no_deps"]]),
+    }
+
+
+def post_deploy(pinned: list[str]) -> str:
+    """Return the script that adds packages without their dependencies to a conda environment."""
+    return f"#!/usr/bin/env bash\n{HEADER}set -euo pipefail\npip install --no-deps {' '.join(pinned)}\n"
+
+
 def cuda_files(pins: dict[str, str], roots: dict) -> dict[str, str]:
     """Return the conda file of the step that generates on a GPU, and the requirements that `make GPU=1` adds."""
     own = read_pins("pins-cuda.txt")
@@ -95,11 +112,8 @@ def build() -> dict[str, str]:
         everything.update(names)
         out[f"{step}.yaml"] = conda_text(step, names, pins, roots, roots["torch"])
         if loose := [n for n in roots["no_deps"] if n in names]:
-            pinned = " ".join(f"{n}=={pins[n]}" for n in loose)
-            out[f"{step}.post-deploy.sh"] = (
-                f"#!/usr/bin/env bash\n{HEADER}set -euo pipefail\npip install --no-deps {pinned}\n"
-            )
-    out |= plaid_files(pins, roots) | cuda_files(pins, roots)
+            out[f"{step}.post-deploy.sh"] = post_deploy([f"{n}=={pins[n]}" for n in loose])
+    out |= plaid_files(pins, roots) | lucene_files(pins, roots) | cuda_files(pins, roots)
     everything.update(closure(roots["main"], pins))
     dev = set(closure(roots["dev"], pins)) - everything
     out["requirements.txt"] = HEADER + "".join(f"{n}=={pins[n]}\n" for n in sorted(everything - {"torch"}))

@@ -9,8 +9,9 @@ from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.trec import read_run, read_scores
 from searchtune.errors import ConfigError, DataError, ModelError
 from searchtune.evaluation.metrics import evaluate
-from searchtune.retrieval.bm25 import BM25Index, fill_unmatched, tokenize
+from searchtune.retrieval.bm25 import BM25Index, tokenize
 from searchtune.retrieval.dense import search
+from searchtune.retrieval.first_stage import fill_unmatched
 from searchtune.stage import run_job
 
 
@@ -109,7 +110,14 @@ def test_the_stage_writes_run_and_scores_for_every_query(tmp_path):
         "stage": "retrieve.bm25",
         "inputs": {"collection": str(tmp_path / "small")},
         "outputs": {"run": str(tmp_path / "bm25.run.gz"), "scores": str(tmp_path / "bm25.scores.tsv.gz")},
-        "params": {"k1": 0.9, "b": 0.4, "depth": 2, "splits": ["train", "test"]},
+        "params": {
+            "k1": 0.9,
+            "b": 0.4,
+            "stop_list": "extended",
+            "words": "plain",
+            "depth": 2,
+            "splits": ["train", "test"],
+        },
     }
     stats = run_job(spec)
     run = read_run(tmp_path / "bm25.run.gz")
@@ -131,7 +139,7 @@ def test_a_collection_without_the_splits_asked_for_has_too_few_queries(tmp_path)
         "stage": "retrieve.bm25",
         "inputs": {"collection": str(tmp_path / "small")},
         "outputs": {"run": str(tmp_path / "r.run.gz"), "scores": str(tmp_path / "r.scores.tsv.gz")},
-        "params": {"k1": 0.9, "b": 0.4, "depth": 2, "splits": ["dev"]},
+        "params": {"k1": 0.9, "b": 0.4, "stop_list": "extended", "words": "plain", "depth": 2, "splits": ["dev"]},
     }
     with pytest.raises(DataError, match=r"collection 'small' has too few queries: none in the splits dev"):
         run_job(spec)

@@ -3,10 +3,16 @@
 # on two cores.
 from searchtune.collections.arguments import (
     bm25_args,
+    bm25_stage,
+    compared_collections,
     dense_args,
+    engines_args,
     import_args,
     imported_run,
 )
+
+BM25_STAGE = bm25_stage(config)
+BM25 = f"../../envs/{'lucene' if BM25_STAGE == 'retrieve.lucene' else 'retrieve'}.yaml"
 
 
 rule bm25:
@@ -20,15 +26,61 @@ rule bm25:
     benchmark:
         "<results>/benchmarks/bm25.{collection}.tsv"
     conda:
-        "../../envs/retrieve.yaml"
+        BM25
     threads: 1
     resources:
         mem_mb=memory(1500),
         runtime=minutes(30, 240),
     params:
-        stage="retrieve.bm25",
+        stage=BM25_STAGE,
         args=lambda w: bm25_args(config, w.collection),
-        code=code_hash("retrieve.bm25"),
+        code=code_hash(BM25_STAGE),
+    script:
+        "../scripts/stage.py"
+
+
+# the same by Lucene, whatever engine is set; wanted by first_stage alone
+use rule bm25 as bm25_lucene with:
+    output:
+        run="<results>/runs/{collection}/lucene.run.gz",
+        scores="<results>/runs/{collection}/lucene.scores.tsv.gz",
+    log:
+        "<results>/logs/bm25_lucene.{collection}.log",
+    benchmark:
+        "<results>/benchmarks/bm25_lucene.{collection}.tsv"
+    conda:
+        "../../envs/lucene.yaml"
+    params:
+        stage="retrieve.lucene",
+        args=lambda w: bm25_args(config, w.collection),
+        code=code_hash("retrieve.lucene"),
+
+
+# a target of its own: what the two engines differ in, on every collection with test queries
+rule first_stage:
+    input:
+        collections=expand(
+            "<results>/collections/{name}", name=compared_collections(config)
+        ),
+        bm25=expand(
+            "<results>/runs/{name}/bm25.run.gz", name=compared_collections(config)
+        ),
+        lucene=expand(
+            "<results>/runs/{name}/lucene.run.gz", name=compared_collections(config)
+        ),
+    output:
+        table="<results>/first_stage/engines.tsv",
+    log:
+        "<results>/logs/first_stage.log",
+    benchmark:
+        "<results>/benchmarks/first_stage.tsv"
+    conda:
+        "../../envs/retrieve.yaml"
+    threads: 1
+    params:
+        stage="evaluate.engines",
+        args=engines_args(config),
+        code=code_hash("evaluate.engines"),
     script:
         "../scripts/stage.py"
 

@@ -47,9 +47,32 @@ def bm25_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
         "b": settings["b"],
         "depth": settings["depth"],
         "stop_list": settings.get("stop_list", "extended"),
+        "words": settings.get("words", "plain"),
         "splits": used_splits(config, collection),
         **({"keep_excluded": True} if keeps_excluded(config, collection) else {}),
     }
+
+
+def bm25_stage(config: dict[str, Any]) -> str:
+    """Return the stage that makes the BM25 runs: that of the engine that is set."""
+    return {"bm25s": "retrieve.bm25", "lucene": "retrieve.lucene"}[config["retrieval"]["engine"]]
+
+
+def compared_collections(config: dict[str, Any]) -> list[str]:
+    """Return the collections on which the two engines of BM25 are compared: those that a paper of this scale searches
+    for test queries."""
+    searched = {
+        "inters": config["inters"]["strategies"]["sets"],
+        "udapdr": [config["udapdr"]["target"], *config["udapdr"]["more_targets"]],
+        "limrank": config["limrank"]["collections"],
+    }
+    named = {name for paper, names in searched.items() if paper in config["papers"] for name in names}
+    return [name for name in sorted(named) if "test" in used_splits(config, name)]
+
+
+def engines_args(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``evaluate.engines``."""
+    return {**config["evaluation"], "engine": config["retrieval"]["engine"]}
 
 
 def keeps_excluded(config: dict[str, Any], collection: str) -> bool:

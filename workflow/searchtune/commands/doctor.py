@@ -29,7 +29,7 @@ def lines_of() -> list[Line]:
         software.torch(),
         *software.packages(ROOT / "envs" / "requirements.txt"),
         software.bytecode(),
-        software.java(),
+        software.lucene(ROOT),
         software.plaid(ROOT),
         hardware.cores(),
         hardware.memory(),

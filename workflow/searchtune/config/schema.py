@@ -113,10 +113,16 @@ class Splits(Section):
 class Retrieval(Section):
     """First-stage retrieval."""
 
+    engine: Literal["bm25s", "lucene"] = Field(
+        "bm25s", description="what makes the BM25 runs: bm25s, or Lucene (Anserini, pyserini's; needs `make lucene`)"
+    )
     k1: float = Field(0.9, gt=0, description="BM25 term saturation (Anserini's default)")
     b: float = Field(0.4, ge=0, le=1, description="BM25 length normalisation (Anserini's default)")
     stop_list: Literal["extended", "lucene"] = Field(
         "extended", description="BM25 stop words: 179 English words, or Lucene's 33"
+    )
+    words: Literal["plain", "lucene"] = Field(
+        "plain", description="how bm25s cuts words: at every sign that is no letter or digit, or as Lucene does"
     )
     depth: int = Field(100, ge=1, description="passages kept per query (count)")
     dense_batch_size: int = Field(32, ge=1, description="texts encoded at once (count)")

@@ -1,4 +1,4 @@
-"""BM25 first-stage retrieval in Lucene's variant, without Java; and the stage ``retrieve.bm25``."""
+"""BM25 first-stage retrieval in Lucene's variant, without Java (package bm25s); and the stage ``retrieve.bm25``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from searchtune.collections.beir import Collection
-from searchtune.collections.trec import Ranking, write_run
+from searchtune.collections.trec import Ranking
 from searchtune.errors import ConfigError, DataError, nearest
+from searchtune.retrieval.first_stage import write_first_stage
 from searchtune.stage import Job
 
 STOP_LISTS = {"lucene": "STOPWORDS_EN", "extended": "STOPWORDS_EN_PLUS"}
@@ -129,61 +129,15 @@ class BM25Index:
         return [pair for pair in found if pair[0] not in excluded][:k]
 
 
-def fill_unmatched(ranking: Ranking, ids: Sequence[str], k: int, excluded: Iterable[str] = ()) -> Ranking:
-    """Give a query that matched nothing the first ``k`` documents by id, all with score 0.
-
-    A TREC run cannot hold an empty list, and a query left out could not be told from a run cut short.
-    """
-    if ranking:
-        return ranking
-    out = set(excluded)
-    return [(document, 0.0) for document in ids if document not in out][:k]
-
-
-def splits_queries(collection: Collection, splits: Sequence[str]) -> dict[str, str]:
-    """Return id -> text of the queries of the given splits, as the first stage reads them; DataError if there are none.
-
-    A query with an expanded form (BRIGHT's reasoning) is searched for by that form.
-    """
-    queries = {
-        i: query.metadata.get("expanded") or query.text
-        for split in splits
-        for i, query in collection.queries_of(split).items()
-    }
-    if not queries:
-        raise DataError(
-            f"collection {collection.manifest.get('id', '?')!r} has too few queries: "
-            f"none in the splits {', '.join(splits)}"
-        )
-    return queries
-
-
 def run(job: Job) -> dict[str, Any]:
-    """Stage ``retrieve.bm25``: input collection; outputs run, scores; params k1, b, depth, splits, stop_list, words,
-    keep_excluded (fault L8 of LimRank: excluded passages stay in the run)."""
-    collection = Collection.load(job.inputs["collection"])
-    queries = splits_queries(collection, job.params["splits"])
-    ids = list(collection.corpus)
-    index = BM25Index.build(
-        ids,
-        [collection.passage_text(i) for i in ids],
-        job.params["k1"],
-        job.params["b"],
-        job.params.get("stop_list", "extended"),
-        job.params.get("words", "plain"),
-    )
-    kept = bool(job.params.get("keep_excluded"))
-    excluded = [set() if kept else collection.excluded.get(query, set()) for query in queries]
-    depth = job.params["depth"]
-    found = index.search(list(queries.values()), depth, excluded)
-    rankings = {
-        query: fill_unmatched(ranking, index.ids, depth, out)
-        for query, ranking, out in zip(queries, found, excluded, strict=True)
-    }
-    ties = write_run(job.outputs["run"], rankings, "bm25", scores=job.outputs["scores"])
-    return {
-        "queries": len(queries),
-        "passages": len(ids),
-        "unmatched": sum(not ranking for ranking in found),
-        "tie_share": ties,
-    }
+    """Stage ``retrieve.bm25``: see :func:`write_first_stage`. Params besides: k1, b, stop_list, words."""
+    params = job.params
+
+    def search(
+        ids: Sequence[str], texts: Sequence[str], queries: Sequence[str], depth: int, excluded: Sequence[set[str]]
+    ) -> list[Ranking]:
+        """Return each query's passages."""
+        cut = (params["stop_list"], params["words"])
+        return BM25Index.build(ids, texts, params["k1"], params["b"], *cut).search(queries, depth, excluded)
+
+    return write_first_stage(job, "bm25", search)

