@@ -111,6 +111,15 @@ def test_sizes_fit_the_folder(tmp_path):
     }  # fmt: skip
 
 
+def test_a_corpus_that_does_not_fit_the_memory_is_said_so_beforehand(tmp_path):
+    part = {"student": {"passage_length": 128}}
+    # 100,000 passages of 128 tokens at most: 12,800,000 vectors of 4 KB
+    large = folder.Folder(tmp_path, "beir", 1, 100_000, 50_000_000, 40)
+    said = adapt.memory_line(large, part, machine=8192)
+    assert said.startswith("memory: about 49.3 GiB") and "WARNING: this machine has 8.0 GiB" in said
+    assert "WARNING" not in adapt.memory_line(large, part, machine=65536)
+
+
 def arguments(path, **given):
     rest = {"name": None, "licence": "", "cores": "1", "configfile": None, "dry_run": True}
     return argparse.Namespace(**({"folder": path} | rest | given))

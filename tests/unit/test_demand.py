@@ -1,8 +1,11 @@
 """What a job asks for follows the size of its inputs and its attempt."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
-from searchtune.demand import gpus, megabytes, memory, minutes
+from searchtune.demand import gpus, late, megabytes, memory, minutes, vectors_mb
 
 
 @pytest.fixture
@@ -35,9 +38,23 @@ def test_time_grows_with_inputs_and_attempts(inputs):
 def test_what_is_not_there_yet_is_asked_again_later(tmp_path):
     with pytest.raises(FileNotFoundError):
         memory(100)(None, [str(tmp_path / "none")], 1)
+    with pytest.raises(FileNotFoundError):
+        late(100, 128)(None, SimpleNamespace(collection=str(tmp_path / "none")), 1)
 
 
 def test_gpus_are_asked_for_where_the_configuration_has_them():
     assert gpus({"hardware": {"gpus": 0}}, 8) == 0
     assert gpus({"hardware": {"gpus": 1}}) == 1
     assert gpus({"hardware": {"gpus": 1}}, 8) == 8
+
+
+def test_late_interaction_asks_for_the_vectors_of_what_it_reads(tmp_path):
+    # 1,024,000 tokens of 4 KB are 4,000 MiB; cut to 100 tokens of each of 2,560 passages, 1,000
+    assert vectors_mb(1_024_000, 10**9, 128) == 4500 and vectors_mb(1_024_000, 2560, 100) == 1500
+    (tmp_path / "corpus.jsonl").write_bytes(b"x" * 5 * 256_000)
+    (tmp_path / "manifest.json").write_text(json.dumps({"available_passages": 10_000}))
+    given = SimpleNamespace(collection=str(tmp_path))
+    assert [late(100, 128)(None, given, attempt) for attempt in (1, 2)] == [1500, 3000]
+    assert late(2500, 128)(None, given, 1) == 2500 and late(2500, 128).least == 2500
+    (tmp_path / "manifest.json").write_text("{}")
+    assert late(100, 128)(None, given, 1) == 1500

@@ -18,6 +18,8 @@ UNJUDGED = unjudged_targets(config)
 PLAID = UDAPDR["search"]["method"] == "plaid"
 if not workflow.deployment_settings.deployment_method:
     udapdr.check_plaid(config)
+# tokens of a passage that late interaction reads, and so the vectors that it holds in memory
+PASSAGE_LENGTH = udapdr.settings_of(UDAPDR["student"])["passage_length"]
 UDAPDR_TARGET = f"<results>/udapdr/{UDAPDR['target']}"
 
 
@@ -120,7 +122,7 @@ rule udapdr_index:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
-        mem_mb=memory(2500),
+        mem_mb=late(2500, PASSAGE_LENGTH),
         runtime=minutes(60, 720),
         gpu=gpus(config),
     params:
@@ -147,7 +149,7 @@ rule udapdr_zero_shot:
         "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
-        mem_mb=memory(2500),
+        mem_mb=late(2500, PASSAGE_LENGTH),
         runtime=minutes(60, 240),
         gpu=gpus(config),
     params:
@@ -176,6 +178,7 @@ rule udapdr_filter:
     conda:
         "../../envs/distil.yaml"
     resources:
+        mem_mb=late(2500, PASSAGE_LENGTH),
         gpu=gpus(config),
     params:
         stage="udapdr.filter",
@@ -341,7 +344,7 @@ rule udapdr_search:
         "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
-        mem_mb=memory(2500),
+        mem_mb=late(2500, PASSAGE_LENGTH),
         runtime=minutes(60, 720),
         gpu=gpus(config),
     params:
@@ -371,7 +374,7 @@ rule udapdr_search_again:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
-        mem_mb=memory(2500),
+        mem_mb=late(2500, PASSAGE_LENGTH),
         runtime=minutes(60, 240),
         gpu=gpus(config),
     params:
@@ -427,6 +430,7 @@ rule udapdr_latency:
         "../../envs/distil.yaml"
     threads: config["hardware"]["threads"]
     resources:
+        mem_mb=late(2500, PASSAGE_LENGTH),
         gpu=gpus(config),
     params:
         stage="udapdr.latency",
@@ -452,7 +456,7 @@ rule udapdr_plaid_loss:
         "../../envs/plaid.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
-        mem_mb=memory(2500),
+        mem_mb=late(2500, PASSAGE_LENGTH),
         gpu=gpus(config),
     params:
         stage="udapdr.plaid_loss",

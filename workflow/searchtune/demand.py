@@ -1,6 +1,8 @@
 """What a job asks of a machine, as functions of its inputs and of how often it has failed. Imported while planning."""
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,34 @@ def memory(least: int, times: float = 2) -> Demand:
     def demand(wildcards: Any, input: Iterable[str], attempt: int) -> int:
         """Return the MiB of one job."""
         return int(max(least, times * megabytes(input))) * 2 ** (attempt - 1)
+
+    demand.least = least  # type: ignore[attr-defined]
+    return demand
+
+
+# late interaction keeps every token's vector: 3.6 KB each at its peak, measured with an encoder of 384 numbers
+VECTOR_KB = 4
+# of English text; counted on two corpora it was 5.8 and, cut to 96 tokens a passage, 10
+BYTES_A_TOKEN = 5
+_LOADED_MB = 500
+
+
+def vectors_mb(tokens: float, passages: int, length: int) -> int:
+    """Return the memory (MiB) that late interaction needs for a corpus of ``tokens``, of which it reads at most
+    ``length`` a passage."""
+    return int(_LOADED_MB + min(tokens, passages * length) * VECTOR_KB / 1024)
+
+
+def late(least: int, length: int) -> Demand:
+    """Return ``mem_mb`` of a rule that encodes or searches the corpus of its input ``collection``; doubled a retry."""
+
+    def demand(wildcards: Any, input: Any, attempt: int) -> int:
+        """Return the MiB of one job."""
+        folder = Path(input.collection)
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        passages = manifest.get("available_passages", sys.maxsize)
+        tokens = (folder / "corpus.jsonl").stat().st_size / BYTES_A_TOKEN
+        return max(least, vectors_mb(tokens, passages, length)) * 2 ** (attempt - 1)
 
     demand.least = least  # type: ignore[attr-defined]
     return demand

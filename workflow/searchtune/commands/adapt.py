@@ -9,12 +9,15 @@ from typing import Any
 
 import yaml
 
-from searchtune.commands.costs import minutes, work_of
+from searchtune.commands.costs import TOKENS_A_WORD, minutes, work_of
 from searchtune.commands.folder import Folder, inspect, name_of, settings_of
 from searchtune.config.base import merge
 from searchtune.config.load import read_yaml
+from searchtune.config.udapdr import settings_of as student_of
+from searchtune.demand import vectors_mb
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_tsv, write_text
+from searchtune.machine import memory_mb
 from searchtune.plan import plan
 from searchtune.registry.table import ROOT
 from searchtune.release.card import comparison
@@ -75,8 +78,22 @@ def describe(folder: Folder, name: str, path: Path, config: dict[str, Any], core
             f"student and its control, {folder.passages:,} passages indexed thrice",
             f"cost: about {minutes(work, cores):.0f} minutes on {cores} quiet cores like those of benchmarks/README.md "
             "(by config/rates.tsv; start-up and downloads apart)",
+            memory_line(folder, part),
             f"settings: {path.relative_to(ROOT)}; result: {RESULTS / 'adapted' / name}",
         ]
+    )
+
+
+def memory_line(folder: Folder, part: dict[str, Any], machine: int | None = None) -> str:
+    """Return how much memory late interaction will take, and a warning where the machine has less (MiB)."""
+    machine = machine or memory_mb()
+    needed = vectors_mb(folder.words * TOKENS_A_WORD, folder.passages, student_of(part["student"])["passage_length"])
+    line = f"memory: about {needed / 1024:.1f} GiB at most, for the vectors of all tokens"
+    if needed <= machine:
+        return line
+    return (
+        f"{line}\nWARNING: this machine has {machine / 1024:.1f} GiB: the step that encodes the corpus may be killed. "
+        "Take a larger machine, give fewer texts, or lower udapdr.student.passage_length (--configfile)"
     )
 
 
