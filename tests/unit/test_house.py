@@ -11,6 +11,7 @@ PACKAGE = ROOT / "workflow/searchtune"
 ORDER = (
     *(
         "errors",
+        "demand",
         "devices",
         "files",
         "lean",
