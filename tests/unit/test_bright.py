@@ -110,7 +110,7 @@ def test_the_first_stage_reads_the_expanded_query_and_the_reranker_the_original(
         "stage": "retrieve.bm25",
         "inputs": {"collection": str(tmp_path / "c")},
         "outputs": {"run": outputs["run.gz"], "scores": outputs["scores.tsv.gz"]},
-        "params": {"k1": 0.9, "b": 0.4, "depth": 10, "splits": ["test"]},
+        "params": {"k1": 0.9, "b": 0.4, "stop_list": "extended", "words": "plain", "depth": 10, "splits": ["test"]},
     }
     run_job(spec)
     run = read_run(tmp_path / "bm25.run.gz")
@@ -215,7 +215,15 @@ def test_fault_l8_keeps_excluded_ids_in_the_first_stage_of_limranks_own_collecti
             "stage": "retrieve.bm25",
             "inputs": {"collection": str(tmp_path / "c")},
             "outputs": {"run": str(tmp_path / f"{keep}.run.gz"), "scores": str(tmp_path / f"{keep}.scores.tsv.gz")},
-            "params": {"k1": 0.9, "b": 0.4, "depth": 10, "splits": ["test"], "keep_excluded": keep},
+            "params": {
+                "k1": 0.9,
+                "b": 0.4,
+                "stop_list": "extended",
+                "words": "plain",
+                "depth": 10,
+                "splits": ["test"],
+                "keep_excluded": keep,
+            },
         }
         run_job(spec)
         kept[keep] = {d for d, _ in read_run(tmp_path / f"{keep}.run.gz")["0"]}

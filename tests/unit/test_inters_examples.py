@@ -112,7 +112,7 @@ def test_stage_writes_splits_that_share_no_article(job):
         "references",
         "meta",
     }
-    assert counts["canary"] == ["bigbench"] and counts["licences"] == ["NIST"]
+    assert counts["canary"] == ["bigbench"] and counts["licences"] == ["NIST", "not stated"]
     table = read_tsv(job.outputs["examples"] / "statistics.tsv")
     assert {r["canary"] for r in table if r["dataset"] == "xsum"} == {"bigbench"}
     assert sum(int(r["available"]) for r in table if r["dataset"] == "gov2") == 40

@@ -21,7 +21,7 @@ def shout(monkeypatch):
             job.outputs["text"].write_text("half")
             raise RuntimeError("killed in the middle")
         write_text(job.outputs["text"], job.inputs["text"].read_text().upper())
-        return {"letters": 5, "canary": job.params.get("canary", [])}
+        return {"letters": 5, **{mark: job.params.get(mark, []) for mark in ("canary", "licences")}}
 
     module.run = run
     monkeypatch.setitem(sys.modules, "searchtune.shout", module)
@@ -92,6 +92,21 @@ def test_canary_travels_through_every_step(tmp_path, shout):
     stage.run_job(spec(tmp_path, canary=["bigbench"]))
     stage.run_job(spec(tmp_path, source="out.txt", target="next.txt"))
     assert read_json(tmp_path / "next.txt.prov.json")["canary"] == ["bigbench"]
+
+
+def test_whoever_reads_a_package_answers_for_what_it_took(tmp_path, shout, monkeypatch):
+    """The package holds data sets under many licences; a canary is of the package, whatever was taken."""
+    monkeypatch.setitem(stage.STAGES, stage.FETCH, "shout:run")
+    (tmp_path / "in.txt").write_text("hello")
+    marks = {"licences": ["MIT", "CC BY 4.0"], "canary": ["bigbench"]}
+    stage.run_job(spec(tmp_path, target="package.txt", **marks) | {"stage": stage.FETCH})
+    stage.run_job(spec(tmp_path, source="package.txt", target="taken.txt", licences=["MIT"]))
+    stage.run_job(spec(tmp_path, source="package.txt", target="all.txt"))
+    stage.run_job(spec(tmp_path, source="taken.txt", target="tuned.txt", licences=["CC0-1.0"]))
+    found = {name: read_json(tmp_path / f"{name}.txt.prov.json") for name in ("taken", "all", "tuned")}
+    assert found["taken"]["licences"] == ["MIT"] and found["taken"]["canary"] == ["bigbench"]
+    # one who says nothing, or who reads what others took, passes on all of it
+    assert found["all"]["licences"] == ["CC BY 4.0", "MIT"] and found["tuned"]["licences"] == ["CC0-1.0", "MIT"]
 
 
 def test_missing_input_names_it(tmp_path, shout):

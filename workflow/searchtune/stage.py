@@ -32,10 +32,11 @@ from searchtune.redaction import without_secrets
 
 PACKAGE = Path(__file__).parent
 PROVENANCE = ".prov.json"
+FETCH = "fetch.artefact"
 
 # stage name -> "module:function"; the only place where a step's name is tied to its code
 STAGES = {
-    "fetch.artefact": "registry.fetch:run",
+    FETCH: "registry.fetch:run",
     "models.prepare": "training.checkpoints:run",
     "models.colbert": "training.colbert_checkpoint:run",
     "models.heal_text": "training.heal_text:run",
@@ -227,12 +228,13 @@ def check_input(name: str, path: Path) -> dict:
     return {"name": name, "path": str(path), "sha256": digest}
 
 
-def _inherited(paths: list[Path], key: str) -> list[str]:
-    """Union of a list-valued key over the provenance of all inputs (canary marks, licences, sources)."""
-    found: set[str] = set()
-    for path in paths:
-        found.update((provenance_of(path) or {}).get(key, []))
-    return sorted(found)
+def _inherited(paths: list[Path], key: str, fetched: bool = True) -> list[str]:
+    """Union of a list-valued key over the provenance of all inputs (canary marks, licences, sources).
+
+    ``fetched``: whether packages as they were fetched count.
+    """
+    records = [record for path in paths if (record := provenance_of(path))]
+    return sorted({value for r in records if fetched or r["recipe"]["stage"] != FETCH for value in r.get(key, [])})
 
 
 def _versions() -> dict[str, str]:
@@ -360,10 +362,10 @@ def _publish(
 ) -> None:
     """Rename the outputs of a finished stage and write the provenance of each, with ``more`` in it."""
     sources = [p for _, p in _each(job.inputs)]
-    marks = {
-        mark: sorted({*_inherited(sources, mark), *stats.pop(mark, [])})
-        for mark in ("canary", "licences", "trained_on")
-    }
+    own = {mark: stats.pop(mark, None) or [] for mark in ("canary", "licences", "trained_on")}
+    # a package holds many data sets: whoever states the licences of what it took need not answer for all the others
+    whole = {mark: mark != "licences" or not own[mark] for mark in own}
+    marks = {mark: sorted({*_inherited(sources, mark, whole[mark]), *own[mark]}) for mark in own}
     for name, final in finals.items():
         temporary = job.outputs[name]
         if not temporary.exists():

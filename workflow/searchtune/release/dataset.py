@@ -17,7 +17,7 @@ from searchtune.release.dataset_warnings import warnings_of
 from searchtune.release.export import steps_of
 from searchtune.reporting.figures_ranking import funnel as draw_funnel
 from searchtune.reporting.figures_synthesis import FIGURES, coverage_counts
-from searchtune.reporting.lineage import ancestors, union
+from searchtune.reporting.lineage import licences_of
 from searchtune.reporting.reading import Loaded, load_table
 from searchtune.stage import Job, provenance_of
 
@@ -129,7 +129,7 @@ def facts_of(job: Job, kept: list[dict], tables: dict[str, Loaded]) -> dict[str,
         "judge": shown,
         "guards": guards_of(params),
         "coverage": coverage_counts(tables["coverage"]),
-        "licences": union(ancestors([folder]), "licences") or ["not stated"],
+        "licences": licences_of(folder),
     }
 
 

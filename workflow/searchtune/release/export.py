@@ -14,7 +14,7 @@ from searchtune.collections.beir import Collection
 from searchtune.errors import ModelError
 from searchtune.files import read_json, read_jsonl, read_tsv, write_json, write_jsonl, write_text, write_tsv
 from searchtune.release.card import comparison, render_card, score_rows
-from searchtune.reporting.lineage import ancestors, union
+from searchtune.reporting.lineage import ancestors, licences_of
 from searchtune.stage import Job, provenance_of
 
 PASSAGES = "passages.jsonl"
@@ -71,7 +71,7 @@ def facts_of(job: Job, collection: Collection, quality: Sequence[Mapping[str, st
         "kept": len(queries),
         "trained": sum(row["part"] != "held" for row in queries),
         "corpus_licence": collection.manifest.get("licence", ""),
-        "licences": union(ancestors([job.inputs["model"]]), "licences") or ["not stated"],
+        "licences": licences_of(job.inputs["model"]),
     }
 
 

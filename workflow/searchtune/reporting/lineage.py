@@ -101,6 +101,12 @@ def versions(steps: dict[str, Step]) -> dict[str, str]:
     return {name: ", ".join(sorted(given)) for name, given in sorted(found.items())}
 
 
+def licences_of(path: Path) -> list[str]:
+    """Return the licences of all that an artefact was made from: those of what was taken out of packages, not those of
+    all that the packages hold."""
+    return (provenance_of(path) or {}).get("licences") or ["not stated"]
+
+
 def union(steps: dict[str, Step], key: str) -> list[str]:
     """Return the sorted union of ``licences`` or ``canary`` over the steps."""
     return sorted({value for step in steps.values() for value in getattr(step, key)})

@@ -239,5 +239,5 @@ def run(job: Job) -> dict[str, Any]:
         "pairs": len(params["pairs"]),
         **{split: len(rows[split]) for split in SPLITS},
         "canary": sorted(marks),
-        "licences": sorted({e["licence"] for e in params["sources"].values() if e.get("licence")}),
+        "licences": sorted({e.get("licence") or "not stated" for e in params["sources"].values()}),
     }
