@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from report_project import ITEMS, RESULTS, make_results, report_job
 
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_tsv, write_tsv
@@ -23,10 +24,6 @@ from searchtune.reporting.summary import paragraph, signs_sentence
 from searchtune.reporting.writers import to_html, to_markdown, to_tex
 from searchtune.stage import Job, run_job
 
-RESULTS = ROOT / "tests/fixtures/reporting/results/demo"
-ITEMS = ROOT / "config/expected/items.tsv"
-PIXEL = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
-CONFIG = {"canary_data": "train_locally", "fidelity": "corrected", "faults": [], "models": {}}
 QUALITY = list(TABLES["udapdr", "quality"].required)
 
 
@@ -241,46 +238,12 @@ def test_figure_files_have_captions():
         figure_of("inters", "losses")
 
 
-def make_step(path: Path, stage: str, inputs: list[Path], **more: list[str]) -> None:
-    from searchtune.files import write_json
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.mkdir()
-    record = {
-        "output": {"name": "o", "path": str(path), "sha256": "ab" * 32, "fingerprint": {}},
-        "recipe": {
-            "stage": stage,
-            "code": "c" * 16,
-            "key": path.name,
-            "params": {},
-            "inputs": [{"name": "i", "path": str(p), "sha256": "cd" * 32} for p in inputs],
-        },
-        "execution": {"ended": "now", "wall_s": 2.0, "max_rss_mib": 300, "versions": {"torch": "2.13.0"}},
-        **{"licences": [], "canary": []} | more,
-    }
-    write_json(path.with_name(path.name + ".prov.json"), record)
-
-
 @pytest.fixture
 def results(tmp_path, monkeypatch) -> Path:
     """A results folder with tables, figures and provenance, as the workflow leaves it, seen from its root."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(RESULTS, "results/demo")
-    for paper, stem in (("inters", "categories"), ("udapdr", "quality_amazon"), ("limrank", "rerank_depth_20")):
-        folder = Path(f"results/demo/{paper}")
-        make_step(folder / "models/tuned", "train.sft", [Path("resources/raw/x.json")], canary=["bigbench"])
-        make_step(folder / "tables", f"{paper}.evaluate", [folder / "models/tuned"], licences=["Apache-2.0 & <own>"])
-        make_step(folder / "figures", "report.figures", [folder / "tables"])
-        (folder / "figures" / f"{stem}.svg").write_text(PIXEL)
+    make_results()
     return tmp_path
-
-
-def report_job(**params: object) -> Job:
-    papers = params.get("papers", list(PAPERS))
-    inputs = {kind: [Path(f"results/demo/{p}/{kind}") for p in papers] for kind in ("tables", "figures")}
-    values = {"scale": "demo", "seeds": [13], "papers": papers, "results": "results/demo", "config": CONFIG}
-    return Job("report.html", inputs | {"inventory": ITEMS}, {"report": Path("report.html")}, values | params)
 
 
 class Page(HTMLParser):
