@@ -120,13 +120,16 @@ class BM25Index:
         if not terms:
             return []
         scores = self._model.get_scores_from_ids(terms)
-        wanted = min(k + len(excluded), len(scores))
-        # every document that ties with the last one is a candidate: a partial sort alone would pick among them at will
-        threshold = np.partition(scores, -wanted)[-wanted]
-        candidates = np.flatnonzero((scores >= threshold) & (scores > 0))
-        ranked = candidates[np.argsort(-scores[candidates], kind="stable")]
-        found = ((self.ids[position], float(scores[position])) for position in ranked)
-        return [pair for pair in found if pair[0] not in excluded][:k]
+        # most documents share no term with the query: what follows looks at the others alone
+        found = np.flatnonzero(scores > 0)
+        values, wanted = scores[found], k + len(excluded)
+        if len(found) > wanted:
+            # every document that ties with the last one is a candidate: a partial sort alone would pick at will
+            candidates = values >= np.partition(values, -wanted)[-wanted]
+            found, values = found[candidates], values[candidates]
+        order = np.argsort(-values, kind="stable")
+        ranked = zip([self.ids[position] for position in found[order].tolist()], values[order].tolist(), strict=True)
+        return [pair for pair in ranked if pair[0] not in excluded][:k]
 
 
 def run(job: Job) -> dict[str, Any]:
