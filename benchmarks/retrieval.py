@@ -24,7 +24,8 @@ CLOSE = 0.02
 
 def student_of(chain: Path, depth: int) -> Callable[[str], Ranking]:
     """Return the search of the adapted student in its index."""
-    from searchtune.retrieval.late_interaction import LateInteractionModel, TokenIndex, search
+    from searchtune.retrieval.late_interaction import LateInteractionModel, search
+    from searchtune.retrieval.token_index import TokenIndex
 
     model = LateInteractionModel.load(chain / "students/adapted", precision="auto")
     index = TokenIndex.load(chain / "indexes/student_adapted")

@@ -121,7 +121,8 @@ def test_equal_scores_are_ordered_by_id(folder):
 def test_an_index_comes_back_as_it_was_saved(folder, tmp_path):
     import torch
 
-    from searchtune.retrieval.late_interaction import TokenIndex, search
+    from searchtune.retrieval.late_interaction import search
+    from searchtune.retrieval.token_index import TokenIndex
 
     model = load(folder)
     index = model.index(["a", "b"], TEXTS[:2])
@@ -136,14 +137,16 @@ def test_an_index_comes_back_as_it_was_saved(folder, tmp_path):
         TokenIndex.load(tmp_path / "index")
 
 
-def test_projecting_an_index_equals_encoding_with_the_projection(folder):
+def test_projecting_an_index_equals_encoding_with_the_projection(folder, tmp_path):
     import torch
 
     model = load(folder)
     plain = load(folder, "none").index(["a", "b"], TEXTS[:2])
     assert plain.vectors.shape[1] == 32
-    assert torch.allclose(plain.projected(model.weight).vectors, model.index(["a", "b"], TEXTS[:2]).vectors, atol=1e-5)
-    assert plain.projected(None) is plain
+    assert torch.allclose(
+        plain.projected(model.weight, tmp_path).vectors, model.index(["a", "b"], TEXTS[:2]).vectors, atol=1e-5
+    )
+    assert plain.projected(None, tmp_path) is plain
 
 
 def test_a_saved_model_keeps_projection_and_settings(folder, tmp_path):

@@ -112,7 +112,7 @@ def tokens(engine, tmp_path_factory):
     """A saved index of 300 passages of 3 to 12 random unit vectors; passages p298 and p299 are equal."""
     import torch
 
-    from searchtune.retrieval.late_interaction import TokenIndex
+    from searchtune.retrieval.token_index import TokenIndex
 
     lengths = [3 + number % 10 for number in range(298)] + [5, 5]
     generator = torch.Generator().manual_seed(0)
@@ -124,7 +124,7 @@ def tokens(engine, tmp_path_factory):
 
 
 def found(tokens, folder, queries, k, excluded=None, **settings):
-    from searchtune.retrieval.late_interaction import VECTORS_FILE, TokenIndex
+    from searchtune.retrieval.token_index import VECTORS_FILE, TokenIndex
 
     ids = TokenIndex.load(tokens).ids
     left_out = excluded or [set()] * len(queries)
@@ -133,7 +133,7 @@ def found(tokens, folder, queries, k, excluded=None, **settings):
 
 def passages(tokens, *numbers):
     """Token vectors of passages of the saved index, as queries."""
-    from searchtune.retrieval.late_interaction import TokenIndex
+    from searchtune.retrieval.token_index import TokenIndex
 
     index = TokenIndex.load(tokens)
     return [index.vectors.split(index.lengths)[number] for number in numbers]
@@ -141,7 +141,8 @@ def passages(tokens, *numbers):
 
 @pytest.mark.slow
 def test_a_passage_finds_itself_and_four_bits_are_nearer_than_two(tokens, tmp_path):
-    from searchtune.retrieval.late_interaction import TokenIndex, search
+    from searchtune.retrieval.late_interaction import search
+    from searchtune.retrieval.token_index import TokenIndex
 
     queries = passages(tokens, *range(0, 40, 4))
     exact = dict(enumerate(search(TokenIndex.load(tokens), queries, 10)))
@@ -192,7 +193,7 @@ def test_fewer_rows_than_asked_for_stay_with_their_query(tokens, tmp_path):
 def test_a_corpus_that_is_too_small_is_a_clear_error(engine, tmp_path):
     import torch
 
-    from searchtune.retrieval.late_interaction import TokenIndex
+    from searchtune.retrieval.token_index import TokenIndex
 
     TokenIndex(["a"], torch.eye(32)[:1], [1]).save(tmp_path / "index")
     with pytest.raises(DataError, match=r"fast-plaid failed in .*heldout.*udapdr.search.method: exact"):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,23 @@ def memory(least: int, times: float = 2) -> Demand:
     return demand
 
 
-# late interaction keeps every token's vector: 3.6 KB each at its peak, measured with an encoder of 384 numbers
+# passages whose token vectors late interaction holds at once; a larger corpus lies on disk (retrieval/token_index.py)
+PIECE = 8192
+# each vector takes 3.6 KB at the peak, measured with an encoder of 384 numbers
 VECTOR_KB = 4
 # of English text; counted on two corpora it was 5.8 and, cut to 96 tokens a passage, 10
 BYTES_A_TOKEN = 5
 _LOADED_MB = 500
+_TEXT_COPIES = 3
 
 
-def vectors_mb(tokens: float, passages: int, length: int) -> int:
-    """Return the memory (MiB) that late interaction needs for a corpus of ``tokens``, of which it reads at most
-    ``length`` a passage."""
-    return int(_LOADED_MB + min(tokens, passages * length) * VECTOR_KB / 1024)
+def vectors_mb(tokens: float, passages: int | None, length: int) -> int:
+    """Return the memory (MiB) that late interaction needs for a corpus of ``tokens`` in so many passages (None: nobody
+    knows), of which it reads at most ``length`` tokens: for the text, and for as many passages as it holds at once."""
+    held = min(passages or PIECE, PIECE)
+    vectors = min(tokens * held / (passages or held), held * length)
+    text = tokens * BYTES_A_TOKEN * _TEXT_COPIES / 2**20
+    return int(_LOADED_MB + text + vectors * VECTOR_KB / 1024)
 
 
 def late(least: int, length: int) -> Demand:
@@ -54,7 +59,7 @@ def late(least: int, length: int) -> Demand:
         """Return the MiB of one job."""
         folder = Path(input.collection)
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        passages = manifest.get("available_passages", sys.maxsize)
+        passages = manifest.get("available_passages")
         tokens = (folder / "corpus.jsonl").stat().st_size / BYTES_A_TOKEN
         return max(least, vectors_mb(tokens, passages, length)) * 2 ** (attempt - 1)
 

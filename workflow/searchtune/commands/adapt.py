@@ -88,7 +88,7 @@ def memory_line(folder: Folder, part: dict[str, Any], machine: int | None = None
     """Return how much memory late interaction will take, and a warning where the machine has less (MiB)."""
     machine = machine or memory_mb()
     needed = vectors_mb(folder.words * TOKENS_A_WORD, folder.passages, student_of(part["student"])["passage_length"])
-    line = f"memory: about {needed / 1024:.1f} GiB at most, for the vectors of all tokens"
+    line = f"memory: about {needed / 1024:.1f} GiB at most, for texts and token vectors"
     if needed <= machine:
         return line
     return (

@@ -35,7 +35,8 @@ class Searcher:
         hide_unused_packages()
         from transformers.utils import logging
 
-        from searchtune.retrieval.late_interaction import LateInteractionModel, TokenIndex
+        from searchtune.retrieval.late_interaction import LateInteractionModel
+        from searchtune.retrieval.token_index import TokenIndex
 
         logging.disable_progress_bar()
         self.model = LateInteractionModel.load(folder / MODEL)

@@ -16,7 +16,8 @@ from searchtune.errors import DataError
 from searchtune.files import read_text, write_json, write_tsv
 from searchtune.reranking.cross_encoder import CrossEncoder
 from searchtune.retrieval.bm25 import BM25Index
-from searchtune.retrieval.late_interaction import LateInteractionModel, TokenIndex, search
+from searchtune.retrieval.late_interaction import LateInteractionModel, search
+from searchtune.retrieval.token_index import TokenIndex
 from searchtune.stage import Job
 
 COLUMNS = ["system", "depth", "batch", "p50_ms", "p95_ms", "n", "p99_ms"]

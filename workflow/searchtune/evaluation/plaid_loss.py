@@ -11,7 +11,8 @@ from searchtune.errors import DataError
 from searchtune.evaluation.metrics import evaluate, means
 from searchtune.files import files_of, write_tsv
 from searchtune.retrieval import plaid
-from searchtune.retrieval.late_interaction import VECTORS_FILE, LateInteractionModel, TokenIndex, search
+from searchtune.retrieval.late_interaction import LateInteractionModel, search
+from searchtune.retrieval.token_index import VECTORS_FILE, TokenIndex
 from searchtune.stage import Job
 
 COLUMNS = [

@@ -21,6 +21,7 @@ from searchtune.files import read_json, write_json
 from searchtune.llm.base import refuse_pickles
 from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
 from searchtune.retrieval import plaid
+from searchtune.retrieval.token_index import PIECE, VECTORS_FILE, TokenIndex, VectorWriter, concatenate, unit
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 Projection = Literal["none", "untrained", "trained"]
 PROJECTIONS = ("none", "untrained", "trained")
 SETTINGS_FILE = "late_interaction.json"
-VECTORS_FILE = "index.safetensors"
 PROJECTION_FILE = "projection.safetensors"
 MASK = "[MASK]"
 # what one call of the similarity product may hold (32-bit numbers); 64 Mi of them are 256 MiB
@@ -64,54 +64,6 @@ class Settings:
     def of(cls, params: Mapping[str, Any]) -> "Settings":
         """Pick this class's keys out of a stage's params; every other key is left alone."""
         return cls(**cls.named(params))
-
-
-@dataclass
-class TokenIndex:
-    """Token vectors of a corpus: ``vectors`` (sum of lengths, d), passage ``ids`` and their ``lengths``, aligned."""
-
-    ids: list[str]
-    vectors: "torch.Tensor"
-    lengths: list[int]
-
-    def save(self, path: Path) -> None:
-        """Write the index as a folder: vectors in half precision (relative error below 0.001) and ids."""
-        import torch
-        from safetensors.torch import save_file
-
-        path.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {
-                "vectors": self.vectors.to(torch.float16).contiguous(),
-                "lengths": torch.tensor(self.lengths, dtype=torch.int32),
-            },
-            path / VECTORS_FILE,
-        )
-        (path / VECTORS_FILE).chmod(0o644)
-        write_json(path / "ids.json", self.ids)
-
-    @classmethod
-    def load(cls, path: Path) -> "TokenIndex":
-        """Read an index folder; DataError if ids, lengths and vectors do not belong together."""
-        import torch
-        from safetensors.torch import load_file
-
-        tensors, ids = load_file(path / VECTORS_FILE), read_json(path / "ids.json")
-        lengths = tensors["lengths"].tolist()
-        if len(ids) != len(lengths) or sum(lengths) != len(tensors["vectors"]):
-            raise DataError(
-                f"{path}: {len(ids)} ids, {len(lengths)} lengths, {len(tensors['vectors'])} vectors "
-                "do not belong together; delete it and run again"
-            )
-        return cls(ids, tensors["vectors"].to(torch.float32), lengths)
-
-    def projected(self, weight: "torch.Tensor | None") -> "TokenIndex":
-        """Return the index after a linear map ``weight`` (d_out, d_in) and scaling to unit length."""
-        if weight is None:
-            return self
-        # in pieces: the whole product would stand in memory twice
-        pieces = [_unit(piece @ weight.T) for piece in self.vectors.split(1 << 16)]
-        return TokenIndex(self.ids, _concatenate(pieces, weight.shape[0]), self.lengths)
 
 
 def orthonormal_projection(hidden: int, dim: int, seed: int) -> "torch.Tensor":
@@ -265,7 +217,7 @@ class LateInteractionModel:
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
         # the projection costs little, and scores in half precision tie
         with torch.autocast("cpu", enabled=False):
-            return _unit(hidden if self.weight is None else hidden @ self.weight.T)
+            return unit(hidden if self.weight is None else hidden @ self.weight.T)
 
     def pad(self, rows: list[list[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
         """Return (ids, attention mask), both (B, longest), padded on the right."""
@@ -317,7 +269,7 @@ class LateInteractionModel:
             raise DataError("late interaction: the corpus is empty; there is nothing to index")
         vectors = self.encode_passages(texts, batch_size)
         lengths = [len(vector) for vector in vectors]
-        return TokenIndex(list(ids), _concatenate(vectors, vectors[0].shape[1]), lengths)
+        return TokenIndex(list(ids), concatenate(vectors, vectors[0].shape[1]), lengths)
 
     def _encode(self, texts: Sequence[str], batch_size: int, passage: bool) -> list["torch.Tensor"]:
         import torch
@@ -334,25 +286,6 @@ class LateInteractionModel:
             for position, vector, mask in zip(chosen, vectors, counts, strict=True):
                 found[position] = vector[mask]
         return found
-
-
-def _unit(vectors: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    return torch.nn.functional.normalize(vectors, dim=-1)
-
-
-def _concatenate(pieces: list["torch.Tensor"], width: int) -> "torch.Tensor":
-    """Concatenate and empty ``pieces`` one by one, so that the peak stays near the size of the result."""
-    import torch
-
-    whole = torch.empty((sum(map(len, pieces)), width), dtype=torch.float32)
-    start = 0
-    for number, piece in enumerate(pieces):
-        whole[start : start + len(piece)] = piece
-        start += len(piece)
-        pieces[number] = piece[:0]
-    return whole
 
 
 def _skipped_ids(tokenizer: Any, settings: Settings) -> dict[str, "torch.Tensor"]:
@@ -415,12 +348,17 @@ def search(
 ) -> list[Ranking]:
     """Return, for each query's token vectors, the best ``k`` (id, score): exact MaxSim, ties by id.
 
+    A large index is read from disk part by part, once for all queries.
     ``precision`` is the number format of the products: bfloat16 is three times faster where the machine has units for
     it, and keeps about two digits of a cosine (steps of 0.004 near 1).
     """
     left_out = excluded or [set()] * len(queries)
-    scored = (scores for piece in _pieces(index, queries, precision) for scores in piece)
-    return [_top(index.ids, scores, k, out) for scores, out in zip(scored, left_out, strict=True)]
+    best: list[Ranking] = [[] for _ in queries]
+    for part in index.parts():
+        scored = (scores for piece in _pieces(part, queries, precision) for scores in piece)
+        found = [_top(part.ids, scores, k, out) for scores, out in zip(scored, left_out, strict=True)]
+        best = [sorted(a + b, key=lambda pair: (-pair[1], pair[0]))[:k] for a, b in zip(best, found, strict=True)]
+    return best
 
 
 def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) -> Iterator["torch.Tensor"]:
@@ -463,11 +401,20 @@ def load_model(job: Job, projection: Projection) -> LateInteractionModel:
 
 
 def load_index(job: Job, collection: Collection, model: LateInteractionModel) -> TokenIndex:
-    """Return the index given as input, or encode the collection's corpus."""
+    """Return the index given as input, or encode the collection's corpus: a large one part by part, into the output
+    index or, if none is asked for, the working folder."""
     if "index" in job.inputs:
         return TokenIndex.load(job.inputs["index"])
-    ids = list(collection.corpus)
-    return model.index(ids, [collection.passage_text(i) for i in ids], job.params["batch_size"])
+    ids, size = list(collection.corpus), job.params["batch_size"]
+    if len(ids) <= PIECE:
+        return model.index(ids, [collection.passage_text(i) for i in ids], size)
+    folder = job.outputs.get("index", job.work / "index")
+    with VectorWriter(folder) as writer:
+        for start in range(0, len(ids), PIECE):
+            part = ids[start : start + PIECE]
+            writer.add(model.index(part, [collection.passage_text(i) for i in part], size))
+            job.log(f"{start + len(part)} of {len(ids)} passages encoded")
+    return TokenIndex.load(folder)
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -490,7 +437,7 @@ def run(job: Job) -> dict[str, Any]:
     model = load_model(job, base)
     index = load_index(job, collection, model)
     job.log(f"{len(index.ids)} passages, {len(index.vectors)} token vectors")
-    if "index" in job.outputs:
+    if "index" in job.outputs and index.folder is None:
         index.save(job.outputs["index"])
     counts: dict[str, Any] = {"passages": len(index.ids), "vectors": len(index.vectors)}
     for name, projection in systems.items():
@@ -506,7 +453,7 @@ def _search_system(
         model.weight = orthonormal_projection(
             model.encoder.config.hidden_size, model.settings.dim, model.settings.projection_seed
         )
-        index = index.projected(model.weight)
+        index = index.projected(model.weight, job.work / f"{name}.vectors")
     queries = {i: q.text for split in job.params["splits"] for i, q in collection.queries_of(split).items()}
     if not queries:
         raise DataError(f"retrieve.late: no queries in the splits {', '.join(job.params['splits'])}")
@@ -529,10 +476,10 @@ def _rankings(
     # an output index holds what was encoded; projected vectors are others
     if "index" in job.outputs and job.params["systems"][name] != "untrained":
         saved = job.outputs["index"]
+        folder = saved / "plaid"
     else:
-        saved = job.work / f"{name}.vectors"
-        index.save(saved)
+        saved, folder = index.folder or job.work / f"{name}.vectors", job.work / f"{name}.plaid"
+        if index.folder is None:
+            index.save(saved)
     settings = plaid.settings_of(how)
-    return plaid.search(
-        saved / VECTORS_FILE, index.ids, queries, depth, excluded, settings, saved / "plaid", job.threads
-    )
+    return plaid.search(saved / VECTORS_FILE, index.ids, queries, depth, excluded, settings, folder, job.threads)

@@ -90,7 +90,8 @@ def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
     """Search zero-shot against the shared index: with the encoder's own token vectors, or with the projection that it
     was trained with, if params say so.
     """
-    from searchtune.retrieval.late_interaction import TokenIndex, load_model, search
+    from searchtune.retrieval.late_interaction import load_model, search
+    from searchtune.retrieval.token_index import TokenIndex
 
     model = load_model(job, job.params.get("projection", "none"))
     index, vectors = TokenIndex.load(job.inputs["index"]), model.encode_queries(texts)
