@@ -21,7 +21,7 @@ from searchtune.files import read_json, write_json
 from searchtune.llm.base import refuse_pickles
 from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
 from searchtune.retrieval import plaid
-from searchtune.retrieval.token_index import PIECE, VECTORS_FILE, TokenIndex, VectorWriter, concatenate, unit
+from searchtune.retrieval.token_index import PIECE, VECTORS_FILE, TokenIndex, VectorWriter, unit
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -265,27 +265,50 @@ class LateInteractionModel:
 
     def index(self, ids: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> TokenIndex:
         """Encode a corpus (``ids`` and ``texts`` aligned); DataError if it is empty."""
-        if not ids:
-            raise DataError("late interaction: the corpus is empty; there is nothing to index")
-        vectors = self.encode_passages(texts, batch_size)
-        lengths = [len(vector) for vector in vectors]
-        return TokenIndex(list(ids), concatenate(vectors, vectors[0].shape[1]), lengths)
-
-    def _encode(self, texts: Sequence[str], batch_size: int, passage: bool) -> list["torch.Tensor"]:
         import torch
 
+        if not ids:
+            raise DataError("late interaction: the corpus is empty; there is nothing to index")
+        rows = self.tokenize(texts, True)
+        lengths = self._lengths(rows)
+        # filled as they come: collected first, the vectors would stand in memory twice
+        vectors = torch.empty((sum(lengths), self.width), dtype=torch.float32)
+        ends = np.cumsum(lengths)
+        for position, found in self._encoded(rows, batch_size, True):
+            vectors[ends[position] - lengths[position] : ends[position]] = found
+        return TokenIndex(list(ids), vectors, lengths)
+
+    @property
+    def width(self) -> int:
+        """The numbers of a token vector."""
+        return int(self.encoder.config.hidden_size if self.weight is None else len(self.weight))
+
+    def _lengths(self, rows: list[list[int]], at_once: int = 1024) -> list[int]:
+        """Return the tokens of each passage that count in MaxSim."""
+        return [
+            length
+            for start in range(0, len(rows), at_once)
+            for length in self.batch(rows[start : start + at_once], True)[2].sum(dim=1).tolist()
+        ]
+
+    def _encode(self, texts: Sequence[str], batch_size: int, passage: bool) -> list["torch.Tensor"]:
         rows = self.tokenize(texts, passage)
+        found = dict(self._encoded(rows, batch_size, passage))
+        return [found[position] for position in range(len(rows))]
+
+    def _encoded(self, rows: list[list[int]], batch_size: int, passage: bool) -> Iterator[tuple[int, "torch.Tensor"]]:
+        """Yield (position, token vectors) of each row."""
+        import torch
+
         # longest first: batches hold texts of like length, and a lack of memory shows at once
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
-        found: list[Any] = [None] * len(rows)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             ids, attention, counts = self.batch([rows[i] for i in chosen], passage)
             with torch.inference_mode(), autocast(self.precision):
                 vectors = self.forward(ids, attention)
             for position, vector, mask in zip(chosen, vectors, counts, strict=True):
-                found[position] = vector[mask]
-        return found
+                yield position, vector[mask]
 
 
 def _skipped_ids(tokenizer: Any, settings: Settings) -> dict[str, "torch.Tensor"]:
