@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ class BM25Index:
             found, values = found[candidates], values[candidates]
         order = np.argsort(-values, kind="stable")
         ranked = zip([self.ids[position] for position in found[order].tolist()], values[order].tolist(), strict=True)
-        return [pair for pair in ranked if pair[0] not in excluded][:k]
+        return [pair for pair in ranked if pair[0] not in excluded][:k] if excluded else list(islice(ranked, k))
 
 
 def run(job: Job) -> dict[str, Any]:
