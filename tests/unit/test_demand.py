@@ -38,7 +38,7 @@ def test_time_grows_with_inputs_and_attempts(inputs):
 def test_what_is_not_there_yet_is_asked_again_later(tmp_path):
     with pytest.raises(FileNotFoundError):
         memory(100)(None, [str(tmp_path / "none")], 1)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="none'$"):
         late(100, 128)(None, SimpleNamespace(collection=str(tmp_path / "none")), 1)
 
 

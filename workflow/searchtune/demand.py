@@ -58,6 +58,7 @@ def late(least: int, length: int) -> Demand:
     def demand(wildcards: Any, input: Any, attempt: int) -> int:
         """Return the MiB of one job."""
         folder = Path(input.collection)
+        folder.stat()  # of an input itself that is not there Snakemake knows that it will come, of a file in it not
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         passages = manifest.get("available_passages")
         tokens = (folder / "corpus.jsonl").stat().st_size / BYTES_A_TOKEN

@@ -141,7 +141,7 @@ def run(job: Job) -> dict[str, Any]:
         ids: Sequence[str], texts: Sequence[str], queries: Sequence[str], depth: int, excluded: Sequence[set[str]]
     ) -> list[Ranking]:
         """Return each query's passages."""
-        cut = (params["stop_list"], params["words"])
+        cut = (params.get("stop_list", "extended"), params.get("words", "plain"))
         return BM25Index.build(ids, texts, params["k1"], params["b"], *cut).search(queries, depth, excluded)
 
     return write_first_stage(job, "bm25", search)
