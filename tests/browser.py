@@ -3,11 +3,13 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 120
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -47,6 +49,8 @@ class Browser:
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            if not select.select([self._in], [], [], PATIENCE)[0]:
+                raise RuntimeError(f"the browser has said nothing for {PATIENCE} seconds")
             piece = os.read(self._in.fileno(), 1 << 16)
             if not piece:
                 raise RuntimeError("the browser has ended")

@@ -113,10 +113,10 @@ def test_sizes_fit_the_folder(tmp_path):
 
 def test_a_corpus_that_does_not_fit_the_memory_is_said_so_beforehand(tmp_path):
     part = {"student": {"passage_length": 128}}
-    # 8,192 passages at once of 128 tokens at most, 4 KB each: 4 GiB; 70 million tokens of text, thrice: 1 GiB
+    # 8,192 passages at once of 128 tokens at most, 3 KB each: 3 GiB; 70 million tokens of text, thrice: 1 GiB
     large = folder.Folder(tmp_path, "beir", 1, 100_000, 50_000_000, 40)
     said = adapt.memory_line(large, part, machine=4096)
-    assert said.startswith("memory: about 5.5 GiB") and "WARNING: this machine has 4.0 GiB" in said
+    assert said.startswith("memory: about 4.7 GiB") and "WARNING: this machine has 4.0 GiB" in said
     assert "WARNING" not in adapt.memory_line(large, part, machine=8192)
 
 

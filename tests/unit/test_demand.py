@@ -49,15 +49,15 @@ def test_gpus_are_asked_for_where_the_configuration_has_them():
 
 
 def test_late_interaction_asks_for_the_vectors_of_what_it_reads(tmp_path):
-    # 256,000 tokens of 4 KB are 1,000 MiB, and of five letters, thrice, 3; cut to 100 of each of 1,280 passages, 500
-    assert vectors_mb(256_000, 8192, 128) == 1503 and vectors_mb(256_000, 1280, 100) == 1003
+    # 750 for the model; 256,000 tokens of 3 KB are 750 MiB, and of five letters, thrice, 3; cut to 128,000 of them, 375
+    assert vectors_mb(256_000, 8192, 128) == 1503 and vectors_mb(256_000, 1280, 100) == 1128
     # of a corpus ten times as large a tenth is held, but the whole text
     assert vectors_mb(2_560_000, 81_920, 128) == 1500 + 36
     assert vectors_mb(256_000, None, 128) == 1503 and vectors_mb(10**9, None, 100) > 3700
     (tmp_path / "corpus.jsonl").write_bytes(b"x" * 5 * 256_000)
     (tmp_path / "manifest.json").write_text(json.dumps({"available_passages": 10_000}))
     given = SimpleNamespace(collection=str(tmp_path))
-    assert [late(100, 128)(None, given, attempt) for attempt in (1, 2)] == [1322, 2644]
+    assert [late(100, 128)(None, given, attempt) for attempt in (1, 2)] == [1368, 2736]
     assert late(2500, 128)(None, given, 1) == 2500 and late(2500, 128).least == 2500
     (tmp_path / "manifest.json").write_text("{}")
     assert late(100, 128)(None, given, 1) == 1503

@@ -41,6 +41,14 @@ def test_packages_are_found_beside_the_environment(tmp_path, monkeypatch):
     assert lucene.find_in_package(lucene.JAR, tmp_path) == jar
 
 
+def test_lucene_asked_for_and_not_there_is_said_while_planning(monkeypatch):
+    monkeypatch.setattr(lucene.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lucene, "OWN_PACKAGES", "nowhere/*")
+    lucene.check_lucene("bm25s")
+    with pytest.raises(ConfigError, match="run `make lucene`"):
+        lucene.check_lucene("lucene")
+
+
 def test_names_are_ordered_as_their_numbers():
     names = lucene._names(11)
     assert names == sorted(names) and names[0] == "00" and names[10] == "10"

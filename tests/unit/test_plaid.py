@@ -9,7 +9,7 @@ from helpers import ROOT
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.collections.trec import read_run
 from searchtune.errors import ConfigError, DataError
-from searchtune.evaluation.plaid_loss import overlap
+from searchtune.evaluation.metrics import overlap
 from searchtune.files import read_tsv, sha256_tree
 from searchtune.plan import plan
 from searchtune.retrieval import plaid

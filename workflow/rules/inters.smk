@@ -214,24 +214,7 @@ rule inters_strategies:
 
 rule inters_evaluate:
     input:
-        examples="<results>/inters/examples",
-        prompts="<results>/inters/mixtures/full/prompts",
-        predictions=expand(
-            "<results>/inters/predictions/{name}.jsonl",
-            name=[*INTERS_UNTUNED, *INTERS_VARIANTS],
-        ),
-        models=expand("<results>/inters/models/{name}", name=INTERS_VARIANTS),
-        collections=expand(
-            "<results>/collections/{name}", name=inters.used_collections(config)
-        ),
-        strategies=expand(
-            "<results>/inters/strategies/{name}", name=inters.strategy_systems(config)
-        ),
-        strategy_sets=expand("<results>/collections/{name}", name=STRATEGY_SETS),
-        statistics="<results>/inters/mixtures/full/statistics.tsv",
-        claims="config/expected/claims.tsv",
-        published="config/expected/inters.tsv",
-        runs=expand("<results>/runs/{name}/bm25.run.gz", name=STRATEGY_SETS),
+        **inters.evaluate_inputs(config),
     output:
         tables=directory("<results>/inters/tables"),
         details=directory("<results>/inters/details"),

@@ -10,9 +10,13 @@ from searchtune.collections.arguments import (
     import_args,
     imported_run,
 )
+from searchtune.retrieval.lucene import check_lucene
 
 BM25_STAGE = bm25_stage(config)
 BM25 = f"../../envs/{'lucene' if BM25_STAGE == 'retrieve.lucene' else 'retrieve'}.yaml"
+
+if not workflow.deployment_settings.deployment_method:
+    check_lucene(config["retrieval"]["engine"])
 
 
 rule bm25:

@@ -468,20 +468,7 @@ rule udapdr_plaid_loss:
 
 rule udapdr_evaluate:
     input:
-        collections=[CHAINS.scored_path(name) for name in CHAINS.targets],
-        runs=[row["path"] for row in CHAINS.runs()],
-        reranked_scores=f"{UDAPDR_TARGET}/bm25_reranked.scores.tsv.gz",
-        rerankers=CHAINS.first_rerankers(),
-        synthesis=[
-            *(f"{UDAPDR_TARGET}/{name}" for name in ("seed", "prompts.synthesis.tsv")),
-            *(f"{UDAPDR_TARGET}/{name}" for name in ("queries", "filtered")),
-        ],
-        filtered=f"{UDAPDR_TARGET}/filtered",
-        judged=[f"<results>/udapdr/{chain}/judged" for chain in CHAINS.judged()],
-        latency=f"{UDAPDR_TARGET}/latency.tsv",
-        claims="config/expected/claims.tsv",
-        published="config/expected/udapdr.tsv",
-        plaid=[f"{UDAPDR_TARGET}/plaid.tsv"] if UDAPDR["search"]["loss_nbits"] else [],
+        **CHAINS.evaluate_inputs(),
     output:
         tables=directory("<results>/udapdr/tables"),
         details=directory("<results>/udapdr/details"),

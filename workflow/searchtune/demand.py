@@ -35,11 +35,11 @@ def memory(least: int, times: float = 2) -> Demand:
 
 # passages whose token vectors late interaction holds at once; a larger corpus lies on disk (retrieval/token_index.py)
 PIECE = 8192
-# each vector takes 3.6 KB at the peak, measured with an encoder of 384 numbers
-VECTOR_KB = 4
+# each vector at the peak, measured with an encoder of 384 numbers on 124,000 and 617,000 of them
+VECTOR_KB = 3
 # of English text; counted on two corpora it was 5.8 and, cut to 96 tokens a passage, 10
 BYTES_A_TOKEN = 5
-_LOADED_MB = 500
+_LOADED_MB = 750
 _TEXT_COPIES = 3
 
 

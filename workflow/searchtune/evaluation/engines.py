@@ -7,8 +7,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, read_run
 from searchtune.errors import ConfigError
-from searchtune.evaluation.metrics import evaluate
-from searchtune.evaluation.plaid_loss import overlap
+from searchtune.evaluation.metrics import evaluate, overlap
 from searchtune.evaluation.significance import bootstrap_ci, holm, paired_test
 from searchtune.files import write_tsv
 from searchtune.stage import Job

@@ -87,6 +87,18 @@ def means(per_query: PerQuery) -> dict[str, float]:
     return {name: sum(values.values()) / len(values) for name, values in per_query.items()}
 
 
+def overlap(exact: Mapping[str, Ranking], found: Mapping[str, Ranking], k: int) -> float:
+    """Return the share (0 to 1) of the exact top ``k`` that ``found`` has in its own top ``k``, mean over queries.
+
+    Where the exact list is shorter than ``k``, the share is of the shorter list.
+    """
+    shares = []
+    for query, ranking in exact.items():
+        wanted = {document for document, _ in ranking[:k]}
+        shares.append(len(wanted & {document for document, _ in found[query][:k]}) / len(wanted))
+    return sum(shares) / len(shares)
+
+
 def write_metrics(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write ``metrics.json``: the rows of the main tables as they are, and the versions of what computed them."""
     from importlib.metadata import version

@@ -8,7 +8,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, tie_share
 from searchtune.errors import DataError
-from searchtune.evaluation.metrics import evaluate, means
+from searchtune.evaluation.metrics import evaluate, means, overlap
 from searchtune.files import files_of, write_tsv
 from searchtune.retrieval import plaid
 from searchtune.retrieval.late_interaction import LateInteractionModel, search
@@ -19,18 +19,6 @@ COLUMNS = [
     *("collection", "search", "nbits", "passages", "index_bytes", "bytes_share", "overlap@10", "overlap@100"),
     *("success@5", "ndcg@10", "n", "depth", "least_rows", "tie_share"),
 ]
-
-
-def overlap(exact: Mapping[str, Ranking], found: Mapping[str, Ranking], k: int) -> float:
-    """Return the share (0 to 1) of the exact top ``k`` that ``found`` has in its own top ``k``, mean over queries.
-
-    Where the exact list is shorter than ``k``, the share is of the shorter list.
-    """
-    shares = []
-    for query, ranking in exact.items():
-        wanted = {document for document, _ in ranking[:k]}
-        shares.append(len(wanted & {document for document, _ in found[query][:k]}) / len(wanted))
-    return sum(shares) / len(shares)
 
 
 def size_of(path: Path) -> int:

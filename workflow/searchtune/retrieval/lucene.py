@@ -46,6 +46,13 @@ def find_in_package(pattern: str, root: Path = ROOT) -> Path:
     return found[0]
 
 
+def check_lucene(engine: str) -> None:
+    """Raise ConfigError, naming the fix, where Lucene is asked for and its packages are not here."""
+    if engine == "lucene":
+        find_in_package(JAVA)
+        find_in_package(JAR)
+
+
 def run_java(program: str, made: Path, options: dict[str, str], flags: Sequence[str] = ()) -> None:
     """Run a program of Anserini that makes the file or folder ``made``; DataError with the last lines of what it wrote
     if it fails, which its exit status alone does not tell: that is 0 even where there is no index to search."""

@@ -296,6 +296,24 @@ class Chains:
             found.append(row | {"system": "bm25_reranked", "path": self.path(chain, "reranked")})
         return found
 
+    def evaluate_inputs(self) -> Args:
+        """Return the named inputs of ``udapdr.evaluate``; runs in the order of its parameters."""
+        part = self._config["udapdr"]
+        target = f"<results>/udapdr/{part['target']}"
+        return {
+            "collections": [self.scored_path(name) for name in self.targets],
+            "runs": [row["path"] for row in self.runs()],
+            "reranked_scores": f"{target}/bm25_reranked.scores.tsv.gz",
+            "rerankers": self.first_rerankers(),
+            "synthesis": [f"{target}/{name}" for name in ("seed", "prompts.synthesis.tsv", "queries", "filtered")],
+            "filtered": f"{target}/filtered",
+            "judged": [f"<results>/udapdr/{chain}/judged" for chain in self.judged()],
+            "latency": f"{target}/latency.tsv",
+            "claims": "config/expected/claims.tsv",
+            "published": "config/expected/udapdr.tsv",
+            "plaid": [f"{target}/plaid.tsv"] if part["search"]["loss_nbits"] else [],
+        }
+
     def evaluate_args(self) -> Args:
         """Return what ``udapdr.evaluate`` must know of the chains: its runs in order, and the variants."""
         return {

@@ -256,6 +256,24 @@ def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
     }
 
 
+def evaluate_inputs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the named inputs of ``inters.evaluate``; predictions in the order of its systems."""
+    tuned, ranked = list(variants(config)), config["inters"]["strategies"]["sets"]
+    return {
+        "examples": "<results>/inters/examples",
+        "prompts": "<results>/inters/mixtures/full/prompts",
+        "predictions": [f"<results>/inters/predictions/{name}.jsonl" for name in [*untuned(config), *tuned]],
+        "models": [f"<results>/inters/models/{name}" for name in tuned],
+        "collections": [f"<results>/collections/{name}" for name in used_collections(config)],
+        "strategies": [f"<results>/inters/strategies/{name}" for name in strategy_systems(config)],
+        "strategy_sets": [f"<results>/collections/{name}" for name in ranked],
+        "statistics": "<results>/inters/mixtures/full/statistics.tsv",
+        "claims": "config/expected/claims.tsv",
+        "published": "config/expected/inters.tsv",
+        "runs": [f"<results>/runs/{name}/bm25.run.gz" for name in ranked],
+    }
+
+
 def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``inters.evaluate``: systems in the order of the predictions files."""
     evaluation = config["evaluation"]
