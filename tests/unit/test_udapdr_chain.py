@@ -69,12 +69,13 @@ def make_collection(path: Path, name: str) -> Path:
     """Thirty passages of nine words each, two of them asked about in every query."""
     texts = {f"d{i:02d}": " ".join(WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(9)) for i in range(30)}
     queries = {
-        f"q{i:02d}": Query(f"where is the {texts[f'd{i:02d}'].split()[1]}?", "", {"split": "test"}) for i in range(10)
+        f"q{i:02d}": Query(f"where is the {texts[f'd{i:02d}'].split()[1]}?", "", {"split": "test" if i < 10 else "dev"})
+        for i in range(14)
     }
     Collection(
         {i: Passage("", t) for i, t in texts.items()},
         queries,
-        {f"q{i:02d}": {f"d{i:02d}": 1} for i in range(10)},
+        {f"q{i:02d}": {f"d{i:02d}": 1} for i in range(14)},
         {},
         {"id": name},
     ).save(path)
@@ -171,7 +172,7 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
             "retrieve.late",
             base | {"model": model},
             {"runs": folder / "late" / system, "index": folder / "indexes" / system},
-            udapdr.student_runs_args(config, system),
+            udapdr.student_runs_args(config, system, "amazon"),
         )
     for name in ("bm25", "dense"):  # the dense baseline is another step's: here BM25 stands for it
         stage(
@@ -213,6 +214,7 @@ def run_target(folder: Path, off: Path, config: dict, models: dict[str, Path], c
         "axes": {"tuples": 8},
         "judge": "",
         "judged": [],
+        "dev": True,
         "without": udapdr.absent_systems(config),
         "datasets": {},
         "published_start": False,
@@ -241,7 +243,7 @@ def chain(tmp_path_factory):
     from searchtune.training.tiny import build_encoder, build_lm
 
     root = tmp_path_factory.mktemp("udapdr")
-    config = plan(ROOT, {"scale": "ci"})
+    config = plan(ROOT, {"scale": "ci", "collections": {"amazon": {"n_dev": 4}}})
     models = {"lm": root / "lm", "encoder": root / "encoder"}
     build_lm([" ".join(WORDS)] * 4, models["lm"], hidden=32, vocabulary=400)
     build_encoder([" ".join(WORDS)] * 4, models["encoder"], hidden=32, vocabulary=300)
@@ -406,6 +408,16 @@ def test_a_variant_with_the_same_student_differs_in_nothing(chain):
     ]
     changed = [row for row in rows if row["variant"] == "same"]
     assert {(float(row["difference"]), float(row["p_value"])) for row in changed} == {(0.0, 1.0)}
+
+
+@pytest.mark.slow
+def test_dev_queries_have_a_table_of_their_own(chain):
+    tables = chain["root"] / "amazon/tables"
+    rows = read_tsv(tables / "dev.tsv")
+    assert {row["n"] for row in rows} == {"4"}
+    assert {(row["variant"], row["system"]) for row in rows} == {("", "student_adapted"), ("same", "student_adapted")}
+    assert {row["n"] for row in read_tsv(tables / "ablations.tsv")} == {"10"}
+    assert all("p_value" not in row for row in rows)
 
 
 @pytest.mark.slow

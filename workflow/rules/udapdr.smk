@@ -349,7 +349,9 @@ rule udapdr_search:
         gpu=gpus(config),
     params:
         stage="retrieve.late",
-        args=lambda w: udapdr.student_runs_args(config, w.retriever),
+        args=lambda w: udapdr.student_runs_args(
+            config, w.retriever, CHAINS.scored(w.chain)
+        ),
         code=code_hash("retrieve.late"),
         variant=lambda w: CHAINS.is_variant(w.chain),
     script:
@@ -379,7 +381,9 @@ rule udapdr_search_again:
         gpu=gpus(config),
     params:
         stage="retrieve.late",
-        args=lambda w: udapdr.student_runs_args(config, w.retriever),
+        args=lambda w: udapdr.student_runs_args(
+            config, w.retriever, CHAINS.scored(w.chain)
+        ),
         code=code_hash("retrieve.late"),
     script:
         "../scripts/stage.py"

@@ -48,6 +48,7 @@ TRAINED = ("student_off_domain", "student_adapted", "student_shuffled_teacher", 
 ENCODER_SYSTEMS = ("minilm_dense", "zero_shot", "maxsim_no_projection", "student_untrained_projection")
 COMPARISONS = ("p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked")
 QUALITY_COLUMNS = ["collection", "system", "metric", "value", "ci_low", "ci_high", "n", *COMPARISONS, "note"]
+DEV_COLUMNS = [column for column in ABLATION_COLUMNS if column != "p_value"]
 PER_QUERY_COLUMNS = ["collection", "variant", "system", "seed", "metric", "query-id", "value"]
 
 
@@ -150,6 +151,19 @@ def add_faults(
             add_without_last(collection, mine)
 
 
+def dev_rows(job: Job, collections: Mapping[str, Collection], short: Mapping[str, str]) -> list[dict]:
+    """Return the rows of dev.tsv: the ablations on the dev queries of the first target, where settings are chosen.
+
+    ``short``: variants that came to too little. The student alone searches dev queries. No p-values: a choice is no
+    claim, and would only cost the claims' own tests their power.
+    """
+    first = next(iter(collections))
+    runs = runs_of(job.inputs["runs"], job.params["runs"])
+    chosen = [run for run in runs if (run.collection, run.system) == (first, "student_adapted")]
+    rows = ablation_rows(score_runs(chosen, collections, ["dev"]), first, job.params, short)
+    return [{key: value for key, value in row.items() if key != "p_value"} for row in rows]
+
+
 def write_published(
     job: Job, targets: Mapping[str, BySeed], scored: Sequence[tuple[Run, Scores]], variants: Mapping[str, Any]
 ) -> None:
@@ -169,15 +183,16 @@ def run(job: Job) -> dict[str, Any]:
     rerankers (folders, of all collections), synthesis (tables of the first target's chain, or folders that hold one),
     filtered (folder), judged (folders of language models that labelled tuples; may be none), latency, plaid (file, or
     none), claims and published (what the paper reports). Outputs: tables (folder: quality, ablations, synthesis,
-    filter, signs, latency, plaid, parse_failures, faults, verdicts .tsv) and details (metrics.json, per_query.tsv).
+    filter, signs, latency, plaid, dev, parse_failures, faults, verdicts .tsv) and details (metrics.json,
+    per_query.tsv).
 
     Params: runs (what made each run: collection, variant, system, seed; aligned with the input), variants {name: kind,
-    label, x}, without (systems that were not asked for), axes (x of the chain as configured, by kind), judge (language
-    model that labels in the chain as configured; may be empty), judged (names of the judges, aligned with the input),
-    splits, seed, permutations, bootstrap_samples, level, faults, seen, datasets {collection: its name among the
-    published values}, published_start (whether the student's start is ColBERTv2, so that LoTTE's published values are
-    its own). ``seen`` says what the encoder's checkpoint was trained on before us; it is printed beside zero-shot
-    systems.
+    label, x}, dev (whether the first target has dev queries for them), without (systems that were not asked for), axes
+    (x of the chain as configured, by kind), judge (language model that labels in the chain as configured; may be
+    empty), judged (names of the judges, aligned with the input), splits, seed, permutations, bootstrap_samples, level,
+    faults, seen, datasets {collection: its name among the published values}, published_start (whether the student's
+    start is ColBERTv2, so that LoTTE's published values are its own). ``seen`` says what the encoder's checkpoint was
+    trained on before us; it is printed beside zero-shot systems.
     """
     params = job.params
     collections = collections_of(job)
@@ -211,6 +226,8 @@ def run(job: Job) -> dict[str, Any]:
     write_tsv(folder / "faults.tsv", FAULT_COLUMNS, faults)
     possible = {name: row for name, row in params["variants"].items() if name not in short}
     write_published(job, targets, scored, possible)
+    if params["dev"]:
+        write_tsv(folder / "dev.tsv", DEV_COLUMNS, dev_rows(job, collections, short))
     for path in job.inputs.get("plaid", []):
         rows = read_tsv(path)
         write_tsv(folder / path.name, list(rows[0]), rows)

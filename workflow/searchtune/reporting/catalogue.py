@@ -210,6 +210,19 @@ _TABLES = (
     ),
     Table(
         "udapdr",
+        "dev",
+        "What each change of the chain is worth on dev queries",
+        "The same changes on the dev queries of the first target, which no other table uses: a setting is chosen here "
+        "and then reported on test queries.",
+        (*("kind", "variant", "label", "x", "collection", "system"), *_SCORE, "seeds", "baseline", "baseline_value"),
+        ("difference", "difference_low", "difference_high", "note"),
+        group=("kind", "collection", "system", "metric"),
+        system="label",
+        wide=("collection", "system", "metric"),
+        main=False,
+    ),
+    Table(
+        "udapdr",
         "latency",
         "Time per query",
         "Median, 95th and 99th percentile of the time from query text to ranked list here. Batch: queries at once, "

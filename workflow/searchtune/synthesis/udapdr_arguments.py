@@ -121,16 +121,22 @@ def zero_shot_args(config: Args) -> Args:
     }
 
 
-def student_runs_args(config: Args, system: str) -> Args:
-    """Return the parameters of ``retrieve.late`` for a student; its settings lie beside its weights."""
+def student_runs_args(config: Args, system: str, collection: str) -> Args:
+    """Return the parameters of ``retrieve.late`` for a student on a collection; its settings lie beside its weights."""
     return {
         "systems": {system: "trained"},
-        "splits": ["test"],
+        "splits": ["test", "dev"] if has_dev_queries(config, collection) else ["test"],
         "depth": config["retrieval"]["depth"],
         "batch_size": config["udapdr"]["encode_batch_size"],
         "precision": config["udapdr"]["precision"],
         **search_args(config),
     }
+
+
+def has_dev_queries(config: Args, collection: str) -> bool:
+    """Say whether a target has dev queries: settings are chosen on them and not on test queries (evidence, rule 5)."""
+    # held-out synthetic queries are a collection that the workflow makes
+    return bool(config["collections"].get(collection, {"n_dev": 0})["n_dev"])
 
 
 def search_args(config: Args) -> Args:

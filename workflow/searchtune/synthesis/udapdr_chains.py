@@ -327,6 +327,7 @@ class Chains:
                 }
                 for name, row in self.variants.items()
             },
+            "dev": bool(self.variants) and udapdr.has_dev_queries(self._config, self.scored(self.targets[0])),
             "axes": {kind: _axis(self._config["udapdr"], kind) for kind in AXES},
             "datasets": {name: found for name in self.targets if (found := published_name(self._entry(name)))},
             "published_start": PUBLISHED_START in str(self._config["models"][self._config["udapdr"]["encoder"]]["raw"]),
