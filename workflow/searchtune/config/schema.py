@@ -67,7 +67,12 @@ class CollectionConfig(Section):
     )
     max_passages: int | None = Field(None, ge=2, description="passages kept; empty = all (count)")
     n_train: int = Field(0, ge=0, description="training queries sampled (count)")
-    n_dev: int = Field(0, ge=0, description="dev queries sampled (count)")
+    n_dev: int = Field(
+        0,
+        ge=0,
+        description="dev queries sampled (count); on those of UDAPDR's first target its changes are measured, too, to "
+        "choose settings on",
+    )
     n_test: int | None = Field(
         100,
         ge=0,
