@@ -1,11 +1,10 @@
 """Configuration of INTERS' part: data, mixture, tuning, test prompts."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from searchtune.config.base import Section
+from searchtune.config.base import Section, check_ablations
 from searchtune.config.inters_pairs import (
     COLLECTION_TASKS,
     CONTROL_SOURCES,
@@ -24,7 +23,6 @@ CATEGORIES = ("QU", "DU", "QDU")
 TASK_NAMES = (*FILE_SOURCES, *(task for task in COLLECTION_TASKS if task not in FILE_SOURCES))
 CONTROL_NAMES = tuple(name for task, sets in CONTROL_SOURCES.items() for name in (task, *(f"{task}/{s}" for s in sets)))
 # a name of an ablation is part of file names; these are names of models already
-NAME = re.compile("[a-z][a-z0-9_]*")
 RESERVED = ("full", "base")
 # keys of an ablation that replace one of the recipe's
 CHANGES = ("templates", "with_description", "bare", "n_templates", "few_shot_share")
@@ -248,14 +246,8 @@ class Inters(Section):
 
     @model_validator(mode="after")
     def _ablations_are_known(self) -> "Inters":
-        for name in self.run_ablations:
-            if name != "all" and name not in self.ablations:
-                raise ValueError(
-                    f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}"
-                )
+        check_ablations(self.ablations, self.run_ablations, RESERVED)
         for name, row in self.ablations.items():
-            if not NAME.fullmatch(name) or name in RESERVED:
-                raise ValueError(f"ablations.{name}: a name has small letters, digits and _, and is none of {RESERVED}")
             for part in row.leave_out:
                 if part not in CATEGORIES and part.split("/")[0] not in TASK_NAMES:
                     raise ValueError(

@@ -1,17 +1,15 @@
 """Configuration of LimRank's part: synthesizer, packing, tuning, reranking, instruction set, tables."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from searchtune.config.base import Section, merge
+from searchtune.config.base import Section, check_ablations, chosen_ablations, merge
 from searchtune.config.limrank_ablations import Change, Source, mode_of
 from searchtune.config.limrank_baselines import Baseline, check_baselines
 from searchtune.config.limrank_rag import Rag
 from searchtune.config.limrank_recipes import OWN, Recipe, check_recipe
 from searchtune.config.synthesis import SynthesisGuards, SynthesisSources
-from searchtune.errors import nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variant = Literal["reasoning", "direct"]
@@ -251,17 +249,10 @@ class Limrank(SynthesisSources):
 
     @model_validator(mode="after")
     def _ablations_are_known_and_sound(self) -> "Limrank":
-        for name in self.run_ablations:
-            if name != "all" and name not in self.ablations:
-                raise ValueError(
-                    f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}"
-                )
+        check_ablations(self.ablations, self.run_ablations)
         plain = self.model_dump(exclude={"ablations", "run_ablations"}) if self.ablations else {}
-        for name, row in self.ablations.items():
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"ablations.{name}: a name has small letters, digits and _")
-            if "all" not in self.run_ablations and name not in self.run_ablations:
-                continue
+        for name in chosen_ablations(self.ablations, self.run_ablations):
+            row = self.ablations[name]
             _check_change(name, merge(plain, row.set))
             mode = mode_of(row.model_dump(), self.ablated)
             if mode not in self.variants:

@@ -1,12 +1,10 @@
 """Configuration of UDAPDR's part: writers, synthesis, filter, rerankers, distillation, systems that are compared."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from searchtune.config.base import Section, merge
-from searchtune.errors import nearest
+from searchtune.config.base import Section, check_ablations, chosen_ablations, merge
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -32,7 +30,6 @@ KINDS = {
 Kind = Literal[
     "rerankers", "models", "strategies", "selection", "tuples", "queries", "filter", "distillation", "faults"
 ]
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Sampling(Section):
@@ -415,17 +412,10 @@ class Udapdr(Section):
 
     @model_validator(mode="after")
     def _ablations_are_known_and_sound(self) -> "Udapdr":
-        for name in self.run_ablations:
-            if name != "all" and name not in self.ablations:
-                raise ValueError(
-                    f"run_ablations names {name!r}, which is not in ablations{nearest(name, self.ablations)}"
-                )
+        check_ablations(self.ablations, self.run_ablations)
         plain = self.model_dump(exclude={"ablations", "run_ablations"}) if self.ablations else {}
-        for name, row in self.ablations.items():
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"ablations.{name}: a name has small letters, digits and _")
-            if "all" in self.run_ablations or name in self.run_ablations:
-                _check_variant(name, merge(plain, row.set))
+        for name in chosen_ablations(self.ablations, self.run_ablations):
+            _check_variant(name, merge(plain, self.ablations[name].set))
         return self
 
     @model_validator(mode="after")

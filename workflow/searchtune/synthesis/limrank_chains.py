@@ -9,7 +9,7 @@ files: the first of them makes them.
 import json
 from typing import Any
 
-from searchtune.config.base import merge
+from searchtune.config.base import chosen_ablations, merge
 from searchtune.config.limrank_ablations import mode_of
 from searchtune.synthesis import limrank_arguments as limrank
 from searchtune.synthesis.limrank_baselines import baseline_names
@@ -25,8 +25,8 @@ AXES = {"sizes": ("train", "fraction"), "reasoning": ("rerank", "max_reasoning_t
 
 def chosen_changes(config: Args) -> dict[str, Args]:
     """Return the changes that run, in the order of the configuration."""
-    every, wanted = config["limrank"]["ablations"], config["limrank"]["run_ablations"]
-    return {name: row for name, row in every.items() if "all" in wanted or name in wanted}
+    every = config["limrank"]["ablations"]
+    return {name: every[name] for name in chosen_ablations(every, config["limrank"]["run_ablations"])}
 
 
 def source_of(section: Args) -> str:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from searchtune.config.base import merge
+from searchtune.config.base import chosen_ablations, merge
 from searchtune.config.udapdr import STAGES
 from searchtune.synthesis import udapdr_arguments as udapdr
 from searchtune.synthesis import udapdr_judges as judges
@@ -89,8 +89,8 @@ def published_name(entry: Args) -> str:
 
 def chosen_variants(config: Args) -> dict[str, Args]:
     """Return the variants that run, in the order of the configuration."""
-    every, wanted = config["udapdr"]["ablations"], config["udapdr"]["run_ablations"]
-    return {name: row for name, row in every.items() if "all" in wanted or name in wanted}
+    every = config["udapdr"]["ablations"]
+    return {name: every[name] for name in chosen_ablations(every, config["udapdr"]["run_ablations"])}
 
 
 def tuned_writer(config: Args) -> bool:
