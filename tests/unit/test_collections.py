@@ -112,7 +112,7 @@ def nq(question, context, swapped, original):
     }
 
 
-def test_swapped_nq_near_copies_share_an_article_and_a_repeated_question_is_one_query(tmp_path):
+def test_of_swapped_nq_near_copies_one_stays_and_a_repeated_question_is_one_query(tmp_path):
     text = "{} wrote the song in one long night of the year 1953 at home ."
     examples = [
         nq("who wrote it?", text.format("Bo Li"), "Bo Li", "Ann Ray"),
@@ -121,11 +121,13 @@ def test_swapped_nq_near_copies_share_an_article_and_a_repeated_question_is_one_
     ]
     (tmp_path / "task.json").write_text(json.dumps({"examples": examples}))
     source = read_nq_swapped([tmp_path / "task.json"], "nq")
-    first, second, third = source.passages.values()
-    assert first.article == second.article != third.article
-    assert len(source.questions) == 2
-    who = next(q for q in source.questions.values() if q.text == "who wrote it?")
+    first, second = source.passages.values()
+    assert first.text.startswith("Bo Li") and second.text.startswith("Dee Fox")
+    (who,) = source.questions.values()
     assert (len(who.relevant), who.answers, who.article) == (2, ["Bo Li", "Dee Fox"], first.article)
+    assert source.copies == 1
+    manifest = make_collection(source, params(id="nq", n_test=1, shares={"train": 0, "dev": 0, "test": 1})).manifest
+    assert manifest["left_out"] == {"near_copies": 1}
 
 
 def test_an_nq_example_of_another_form_is_refused_by_number(tmp_path):

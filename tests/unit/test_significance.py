@@ -41,9 +41,15 @@ def test_sampled_p_agrees_with_the_exact_one():
     assert sampled != exact
 
 
+def test_a_clear_difference_stands_among_a_thousand_comparisons():
+    clear = paired_test([1.0] * 60, [0.0] * 60, seed=1)
+    assert holm({"clear": clear} | dict.fromkeys(range(999), 1.0))["clear"] < 0.01
+
+
 def test_sampled_p_is_never_zero_and_repeats_with_its_seed():
     a, b = [1.0] * 60, [0.0] * 60
-    assert paired_test(a, b, seed=1, n=999) == 1 / 1000
+    # none of 999 is as extreme, so twenty times as many are drawn
+    assert paired_test(a, b, seed=1, n=999) == 1 / (1 + 20 * 999)
     mixed = list(np.linspace(-1, 1.3, 60))
     assert paired_test(mixed, b, seed=4) == paired_test(mixed, b, seed=4)
     assert paired_test(mixed, b, seed=4) == pytest.approx(paired_test(b, mixed, seed=4))

@@ -149,8 +149,8 @@ def excluded_of(
 
 
 def left_out(source: Source, found: Survey, questions: Iterable[SourceQuestion]) -> dict[str, Any]:
-    """Return what the publisher names and the corpus lacks, counted; nothing where there is none of it."""
-    counts = Counter(empty_passages=len(source.empty))
+    """Return what the publisher has and the collection lacks, counted; nothing where there is none of it."""
+    counts = Counter(empty_passages=len(source.empty), near_copies=source.copies)
     for question in questions:
         counts["excluded"] += len(set(question.excluded) - set(found.places))
         counts["candidates"] += len(set(question.candidates) - set(found.places))

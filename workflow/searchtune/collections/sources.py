@@ -49,7 +49,8 @@ class SourceQuestion:
 class Source:
     """What a reader found: passages by id and questions by id, in file order; ``unjudged``: a format without
     questions; ``by_file``: articles are files, whose names help who searches; ``judged_by``: ``qrels``, or ``answers``
-    where a passage is relevant if it holds a short answer; ``empty``: ids of passages without text, which are left out.
+    where a passage is relevant if it holds a short answer; ``empty``: ids of passages without text, which are left out;
+    ``copies``: near-copies of a passage that are left out with the questions asked of them (count).
     """
 
     passages: Passages = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Source:
     by_file: bool = False
     judged_by: str = "qrels"
     empty: set[str] = field(default_factory=set)
+    copies: int = 0
 
     def add_question(self, where: Path, question: SourceQuestion) -> None:
         """Add a question; DataError for an id that is there already."""
@@ -116,10 +118,12 @@ def read_squad(paths: Sequence[Path], prefix: str) -> Source:
 def read_nq_swapped(paths: Sequence[Path], prefix: str) -> Source:
     """Read Natural Questions with the answer entity of the passage swapped (Longpre et al. 2021).
 
-    Each example is one question and one passage. The same passage comes back with other entities,
-    so the article is the opening of the passage with its true entity put back: near-copies then
-    share a split. A question asked of two passages is one query with two relevant passages.
+    Each example is one question and one passage. The same passage comes back with other entities: one retriever in six
+    would put another copy first, which is as good, and be told that it is wrong. So of passages that begin alike, their
+    true entity put back, the first stays, with the questions asked of it; the others are counted (``Source.copies``).
+    That beginning is the article. A question asked of two articles is one query with two relevant passages.
     """
+    kept: dict[str, str] = {}
     passages: dict[str, SourcePassage] = {}
     source = Source(passages)
     by_question: dict[str, SourceQuestion] = {}
@@ -128,6 +132,9 @@ def read_nq_swapped(paths: Sequence[Path], prefix: str) -> Source:
             question, text = _question_and_passage(path, number, example)
             passage_id = text_id(prefix, text)
             article = _restored_article(text, example)
+            if kept.setdefault(article, passage_id) != passage_id:
+                source.copies += 1
+                continue
             passage = passages.setdefault(passage_id, SourcePassage("", text, article))
             if known := by_question.get(question):
                 known.relevant[passage_id] = 1

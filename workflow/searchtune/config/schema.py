@@ -141,7 +141,11 @@ class Evaluation(Section):
     """Uncertainty of every number."""
 
     bootstrap_samples: int = Field(2000, ge=100, description="bootstrap resamples over queries (count)")
-    permutations: int = Field(10000, ge=1000, description="sign flips of the paired randomisation test (count)")
+    permutations: int = Field(
+        10000,
+        ge=1000,
+        description="sign flips of the paired randomisation test; twenty times as many where p is small (count)",
+    )
     level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of intervals")
     seed: int = Field(0, ge=0, description="seed of resampling")
 
