@@ -51,7 +51,11 @@ def without_verdict(calls: Path) -> set[tuple[str, str]]:
 
 
 def silenced(scores: Scores, pairs: set[tuple[str, str]]) -> Scores:
-    """Return the scores of fault ``L14``: log-odds 0, which is 0.5, for pairs whose answer had no verdict."""
+    """Return the scores of fault ``L14``: log-odds 0, which is 0.5, for pairs whose answer had no verdict.
+
+    The released code first asks again for one of the two words, and falls back where they are not among the top
+    log-probabilities; how often is a matter of its back end. Here that always fails: the most that the fault can do.
+    """
     return {
         query: {d: 0.0 if (query, d) in pairs else score for d, score in found.items()}
         for query, found in scores.items()

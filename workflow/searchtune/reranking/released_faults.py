@@ -47,7 +47,11 @@ ALL = {
     "L11": Fault("breaks ties by the order in memory, here by passage id", True, PRICED),
     "L12": Fault("has no results, tables or settings of its ablations", False, "no number: nothing to compare with"),
     "L13": Fault("names one model by several ids", False, "no number: every result names model and hash"),
-    "L14": Fault("gives 0.5 in silence to an answer without a verdict", True, PRICED + ", where models reason"),
+    "L14": Fault(
+        "gives 0.5 in silence to an answer without a verdict (at most: as if every second asking failed)",
+        True,
+        PRICED + ", where models reason",
+    ),
 }
 FAULTS = tuple(name for name, fault in ALL.items() if fault.switch)
 
