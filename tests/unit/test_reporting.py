@@ -96,6 +96,37 @@ def test_one_test_that_stands_in_two_places_is_counted_once(tmp_path):
     assert comparator_of(table, 0, "p_vs_reranked") is table.rows[1]
 
 
+def test_one_test_that_stands_in_two_tables_is_counted_once(tmp_path):
+    """An ablation's table repeats the untuned and the full model of the main one under other labels."""
+    place = {"base_model": "m", "category": "c", "task": "t", "dataset": "d", "metric": "F1", "ci_low": 0, "ci_high": 1}
+    both = [("untuned zero-shot", 0.1, 9, "", ""), ("tuned", 0.2, 9, "untuned zero-shot", 0.01)]
+    main = [place | dict(zip(("system", "value", "n", "baseline", "p_value"), row, strict=True)) for row in both]
+    for row_ in main:
+        row_["tuned"] = row_["system"] == "tuned"
+    names = {"untuned zero-shot": "untuned", "tuned": "full"}
+    rest = {
+        "prompts": "same",
+        "scope": "trained",
+        "train_tokens": 1,
+        "steps": 1,
+        "instructions": 1,
+        "supervised_tokens": 1,
+    }
+    again = [r | rest | {"system": names[r["system"]], "baseline": names.get(r["baseline"], "")} for r in main]
+    again[0] |= {"baseline": "full", "p_value": 0.01, "baseline_value": 0.2}
+    again[1] |= {"baseline": "", "p_value": "", "baseline_value": ""}
+    tables = []
+    for name, rows in (("in_domain", main), ("ablation_task_variety", again)):
+        path = tmp_path / f"inters/tables/{name}.tsv"
+        columns = list(read_tsv(RESULTS / f"inters/tables/{name}.tsv")[0])
+        write_tsv(path, columns, [{c: r.get(c) for c in columns} for r in rows])
+        tables.append(load_table(path))
+    assert Judge.of(tables, 1).comparisons == 1 and set(Judge.of(tables, 1).p.values()) == {0.01}
+    # another n is another test
+    write_tsv(path, columns, [{c: r.get(c) for c in columns} | {"n": 8} for r in again])
+    assert Judge.of([tables[0], load_table(path)], 1).comparisons == 2
+
+
 def test_a_group_of_one_has_no_best(tmp_path):
     table = load_table(quality_table(tmp_path, [row("bm25", 0.4, 0.01)]))
     assert best_rows(table, Judge.of([table], 1)) == set()

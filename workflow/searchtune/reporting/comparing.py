@@ -49,14 +49,32 @@ def _test_of(table: Loaded, index: int, column: str) -> Test:
     return place, tuple(sorted(sides)) if other is not None else (str(index), column)
 
 
+def _measured(table: Loaded, index: int, column: str) -> tuple[str, ...] | None:
+    """Return what a test has in every table that shows it: test set, metric, n, both values and p; None without both.
+
+    An ablation's table repeats rows of the main one under other labels (INTERS' untuned and full model).
+    """
+    row, other = table.rows[index], comparator_of(table, index, column)
+    if other is None:
+        return None
+    place = (row.get(name, "") for name in ("collection", "task", "dataset", "mode", "metric", "n"))
+    return (table.spec.paper, *place, *sorted((row["value"], other["value"])), row[column])
+
+
 def p_values(tables: Iterable[Loaded]) -> dict[Key, tuple[Test, float]]:
     """Return every p-value of the tables with the test that it belongs to, keyed by where it stands."""
     found: dict[Key, tuple[Test, float]] = {}
+    first: dict[tuple[str, ...], Test] = {}
     for table in tables:
         for index, row in enumerate(table.rows):
             for column in filter(is_p, table.columns):
-                if (value := number(row, column, table.path)) is not None:
-                    found[(table.spec.paper, table.spec.name, index, column)] = (_test_of(table, index, column), value)
+                if (value := number(row, column, table.path)) is None:
+                    continue
+                test, measured = _test_of(table, index, column), _measured(table, index, column)
+                known = first.setdefault(measured, test) if measured else test
+                # within a table the names of both sides tell tests apart
+                test = known if known[0][:2] != test[0][:2] else test
+                found[(table.spec.paper, table.spec.name, index, column)] = (test, value)
     return found
 
 
