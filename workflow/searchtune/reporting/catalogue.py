@@ -145,7 +145,9 @@ _TABLES = (
         "verdicts",
         "Expected against ours",
         "What the paper reports, how far that can be trusted, and the change measured here (means over tasks, times "
-        "100). A published base model that was not run here is judged by direction alone, with ours in its place.",
+        "100). A published base model that was not run here is judged by direction alone, with ours in its place. A "
+        "direction counts where the interval, over prompts and seeds, leaves 0 out: row by row, not adjusted for their "
+        "number.",
         (
             "item",
             "claim",
