@@ -391,11 +391,59 @@ def test_paired_tests_by_hand(tmp_path):
     assert sign["value"] == 1 and not sign["passed"]
 
 
-def test_several_samples_are_seeds(tmp_path):
+def test_samples_of_one_model_are_one_seed(tmp_path):
     book = tables.load_answers(answers_folder(tmp_path, samples=3))
-    assert {row["seeds"] for row in tables.rag_rows(book, PARAMS)} == {3}
+    assert {row["seeds"] for row in tables.rag_rows(book, PARAMS)} == {1}
     rows = tables.paired_rows(book, PARAMS)
-    assert {row["verdict"] for row in tables.adjusted_rows(rows, [1] * len(rows))} == {"can't tell at this scale"}
+    assert {row["seeds"] for row in rows} == {1}
+    found = {row["verdict"] for row in tables.adjusted_rows(rows, [1] * len(rows))}
+    assert found == {"can't tell at this scale (one seed)"}
+
+
+def drawn(**draws: dict) -> tables.Answers:
+    """Answers to two questions from the top 1: system -> (training seed, sample) -> value of each question."""
+    book = tables.Answers(shared={"toy": ["q0", "q1"]})
+    for system, found in draws.items():
+        key = ("toy", system, "direct" if system == "tuned" else "", 1 if system != "closed_book" else 0, "")
+        for draw, values in found.items():
+            book.values[key]["accuracy"][draw] = dict(zip(("q0", "q1"), values, strict=True))
+    return book
+
+
+def test_samples_are_averaged_before_anything_is_resampled():
+    # each question is right once of two: 1/2 and 1/2, so that no resample of questions is another mean
+    book = drawn(tuned={(13, 0): [1, 0], (13, 1): [0, 1]}, bm25={(None, 0): [0, 0], (None, 1): [0, 0]})
+    row = next(row for row in tables.rag_rows(book, PARAMS) if row["system"] == "tuned")
+    assert (row["value"], row["ci_low"], row["ci_high"], row["n"], row["seeds"]) == (0.5, 0.5, 0.5, 2, 1)
+    [test] = tables.paired_rows(book, PARAMS)
+    assert (test["change"], test["ci_low"], test["ci_high"], test["seeds"]) == (50, 50, 50, 1)
+
+
+def test_training_seeds_are_resampled_and_paired_with_the_one_untrained_side():
+    # one model is always right and one never, three samples each. Two seeds drawn anew are both the bad one a time in
+    # four, so that the interval reaches 0; six draws taken for seeds would be a time in 64, less than 2.5%
+    tuned = {(seed, sample): [value] * 2 for seed, value in ((13, 1), (42, 0)) for sample in range(3)}
+    book, params = drawn(tuned=tuned, bm25={(None, n): [1, 0] for n in range(3)}), PARAMS | {"bootstrap_samples": 2000}
+    rows = {row["system"]: row for row in tables.rag_rows(book, params)}
+    assert [rows["tuned"][c] for c in ("value", "ci_low", "ci_high", "seeds")] == [0.5, 0, 1, 2]
+    assert rows["bm25"]["seeds"] == 1
+    [test] = tables.paired_rows(book, params)
+    # by seed and question 0 1, -1 0: one seed and one question twice, a time in 16, gives -1, and another one 1
+    assert [test[c] for c in ("before", "after", "change", "ci_low", "ci_high", "seeds")] == [50, 50, 0, -100, 100, 2]
+
+
+def test_three_training_seeds_are_not_called_one():
+    tuned = {(seed, 0): [1, 1] for seed in (13, 42, 71)}
+    tests = tables.paired_rows(drawn(tuned=tuned, closed_book={(None, 0): [0, 0]}), PARAMS)
+    [row] = tables.adjusted_rows(tests, [0.01])
+    assert (row["seeds"], row["verdict"]) == (3, "better")
+
+
+def test_sides_with_seeds_of_their_own_are_paired_by_seed():
+    both = tables._differences({13: [1, 1], 42: [1, 0]}, {42: [0, 0], 13: [1, 0]}, "toy")
+    assert both == [[0, 1], [1, 0]]
+    with pytest.raises(DataError, match="toy: the sides have other training seeds"):
+        tables._differences({13: [1, 1]}, {42: [0, 0]}, "toy")
 
 
 def test_what_the_fault_is_worth_and_what_could_not_be_used(tmp_path):

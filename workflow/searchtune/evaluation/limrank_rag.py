@@ -1,7 +1,7 @@
 """LimRank's tables of retrieval-augmented generation, from kept answers: accuracy, paired tests, faults, failures."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ WHAT = {
 # collection, system, mode, k, fault; and one answer of a system to every question: training seed, sample
 Key = tuple[str, str, str, int, str]
 Draw = tuple[int | None, int]
+# training seed (None: not trained) -> values of some questions
+Grid = dict[int | None, list[float]]
 
 
 @dataclass
@@ -53,12 +55,19 @@ class Answers:
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
-    def grid(self, key: Key, metric: str, questions: list[str]) -> dict[Draw, list[float]]:
-        """Return draw -> values of some questions, in their order; DataError for a question that was not answered."""
+    def grid(self, key: Key, metric: str, questions: list[str]) -> Grid:
+        """Return training seed -> values of some questions, in their order; seeds in the order of the answers.
+
+        A value is the mean over the samples drawn with one model: they share its training, so that however many there
+        are, they are one seed. DataError for a question that was not answered.
+        """
         found = self.values[key][metric]
         if lacking := [q for table in found.values() for q in questions if q not in table]:
             raise DataError(f"{key[0]}: {key[1]} {key[2]} has no answer to question {lacking[0]!r}; answer it anew")
-        return {draw: [table[q] for q in questions] for draw, table in sorted(found.items(), key=str)}
+        samples: dict[int | None, list[list[float]]] = defaultdict(list)
+        for (seed, _), table in found.items():
+            samples[seed].append([table[q] for q in questions])
+        return {seed: _means(rows) for seed, rows in samples.items()}
 
 
 def load_answers(folder: Path, judged: Path | None = None) -> Answers:
@@ -162,7 +171,8 @@ def _row(
 
 
 def _interval(many: list[list[float]], params: dict[str, Any]) -> tuple[float, float]:
-    """Return the interval of the mean over questions, and over draws where there are several."""
+    """Return the interval of the mean of ``many`` (training seeds x questions): over questions, and over seeds where
+    there are several."""
     settings = (params["seed"], params["bootstrap_samples"], params["level"])
     return seed_interval(many, *settings) if len(many) > 1 else bootstrap_ci(many[0], *settings)
 
@@ -170,8 +180,9 @@ def _interval(many: list[list[float]], params: dict[str, Any]) -> tuple[float, f
 def paired_rows(book: Answers, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the paired tests: each system against no passages, each reranker against BM25's order of the same depth.
 
-    A question's value is its mean over draws; changes are in points. Each row has its ``p_value`` as it is, to be
-    adjusted together with all other comparisons of the paper's part (see :func:`adjusted_rows`).
+    A question's value is its mean over samples and training seeds; changes are in points. ``seeds`` counts training
+    seeds, 1 where neither side was trained. Each row has its ``p_value`` as it is, to be adjusted together with all
+    other comparisons of the paper's part (see :func:`adjusted_rows`).
     """
     return [_pair(book, key, other, params) for key in book.values for other in _others(book, key)]
 
@@ -200,8 +211,8 @@ def _pair(book: Answers, key: Key, other: Key, params: dict[str, Any]) -> dict[s
     tables = (*book.values[key][ACCURACY].values(), *book.values[other][ACCURACY].values())
     questions = sorted(set.intersection(*(set(table) for table in tables)))
     ours, theirs = (book.grid(k, ACCURACY, questions) for k in (key, other))
-    after, before = (_means(grid) for grid in (ours, theirs))
-    many = _differences(ours, theirs)
+    after, before = (_means(grid.values()) for grid in (ours, theirs))
+    many = _differences(ours, theirs, f"{key[0]}: {key[1]} {key[2]} against {other[1]}")
     low, high = _interval(many, params) if len(questions) > 1 else (None, None)
     return {
         "collection": key[0],
@@ -222,14 +233,24 @@ def _pair(book: Answers, key: Key, other: Key, params: dict[str, Any]) -> dict[s
     }
 
 
-def _means(grid: dict[Draw, list[float]]) -> list[float]:
-    return [sum(column) / len(grid) for column in zip(*grid.values(), strict=True)]
+def _means(rows: Collection[list[float]]) -> list[float]:
+    """Return the mean of each question over rows (rows x questions)."""
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
-def _differences(ours: dict[Draw, list[float]], theirs: dict[Draw, list[float]]) -> list[list[float]]:
-    """Return differences by question, a row for each draw of ours against the same sample of theirs."""
-    by_sample = {sample: values for (_, sample), values in theirs.items()}
-    return [[a - b for a, b in zip(values, by_sample[draw[1]], strict=True)] for draw, values in ours.items()]
+def _differences(ours: Grid, theirs: Grid, where: str) -> list[list[float]]:
+    """Return differences (training seeds x questions), each between the same seed of both sides.
+
+    A side that was not trained stands for every seed of the other; where neither was, there is one row. DataError for a
+    seed that a trained side lacks.
+    """
+    trained: list[int | None] = [seed for seed in dict.fromkeys([*ours, *theirs]) if seed is not None]
+    seeds = trained or [None]
+    sides = [[side.get(seed, side.get(None)) for seed in seeds] for side in (ours, theirs)]
+    pairs = [(a, b) for a, b in zip(*sides, strict=True) if a is not None and b is not None]
+    if len(pairs) < len(seeds):
+        raise DataError(f"{where}: the sides have other training seeds; answer with the same seeds of both")
+    return [[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs]
 
 
 def rag_fault_rows(book: Answers) -> list[dict[str, Any]]:
@@ -247,7 +268,8 @@ def rag_fault_rows(book: Answers) -> list[dict[str, Any]]:
             if other not in book.values:
                 continue
             questions = sorted(book.shared[key[0]])
-            corrected, released = (_means(_of_first_seed(book.grid(k, ACCURACY, questions))) for k in (key, other))
+            # of the first training seed: the table of faults speaks of one model
+            corrected, released = (next(iter(book.grid(k, ACCURACY, questions).values())) for k in (key, other))
             rows.append(
                 {
                     "fault": FAULT,
@@ -260,12 +282,6 @@ def rag_fault_rows(book: Answers) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _of_first_seed(grid: dict[Draw, list[float]]) -> dict[Draw, list[float]]:
-    """Return the draws of the first training seed: the table of faults speaks of one model."""
-    first = min((seed for seed, _ in grid), key=str)
-    return {draw: values for draw, values in grid.items() if draw[0] == first}
 
 
 def rag_sign(tests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -323,8 +323,9 @@ _TABLES = (
         "A generator reads the first k passages of a system and answers; k 0: it reads nothing. Accuracy: the boxed "
         "letter, or a right short answer among the words of what it wrote (SQuAD's normalisation), or a judge's yes. "
         "Says the original: what the passage said before its answer was swapped for another, the generator's memory. "
-        "Questions: those that every system answered (reranked), or all of a set. Intervals: over questions, and over "
-        "seeds where there are several.",
+        "Questions: those that every system answered (reranked), or all of a set. Several answers that one model draws "
+        "to a question are averaged. Seeds: of training, 1 where nothing was trained. Intervals: over questions, and "
+        "over seeds where there are several.",
         ("collection", "questions", "system", "mode", "k", *_SCORE, "seeds"),
         group=("collection", "questions", "k", "metric"),
         wide=("collection", "metric"),
@@ -333,8 +334,9 @@ _TABLES = (
         "limrank",
         "rag_tests",
         "Answers with retrieved passages: what can be told",
-        "Paired tests of accuracy over questions, each the mean over its seeds: every system against no passages, and "
-        "every reranker against BM25's order at the same k (values times 100). p-values: adjusted by Holm over all "
+        "Paired tests of accuracy over questions, each the mean over its answers and training seeds: every system "
+        "against no passages, and every reranker against BM25's order at the same k (values times 100). Seeds: of "
+        "training, 1 where neither side was trained. p-values: adjusted by Holm over all "
         "comparisons of LimRank's part. The last row is the paper's own comparison on GPQA Diamond and what its "
         "printed shares allow: the interval takes the two systems as independent, p is the smallest that any overlap "
         "of right answers gives, not adjusted.",
