@@ -17,12 +17,13 @@ from searchtune.collections.build import make_collection
 from searchtune.collections.followir import changed_documents, pair_ids, read_followir
 from searchtune.collections.trec import read_run, write_run
 from searchtune.errors import DataError
+from searchtune.evaluation import limrank as evaluation
 from searchtune.evaluation import limrank_books as tables
-from searchtune.evaluation.limrank_benchmarks import Measured, benchmark_table, mean_interval, published_rows
+from searchtune.evaluation.limrank_benchmarks import Measured, benchmark_table, published_rows
 from searchtune.files import read_jsonl
 from searchtune.prompts.templates import load_templates, render
 from searchtune.reranking.reasoning import task_of
-from searchtune.stage import run_job
+from searchtune.stage import Job, run_job
 
 PARAMS = {"id": "f", "max_passages": None, "n_train": 0, "n_dev": 0, "n_test": None, "seed": 0, "split_seed": 0,
           "shares": {"train": 0.0, "dev": 0.1, "test": 0.9}}  # fmt: skip
@@ -203,7 +204,13 @@ def test_bm25_is_cut_to_what_the_rerankers_saw(followir, tmp_path):
 
 
 def measured(collection, metric, values, depth=100, system="bm25"):
-    return Measured(collection, system, "", depth, metric, {f"q{n}": v for n, v in enumerate(values)})
+    return seeded(collection, metric, [values], depth, system)
+
+
+def seeded(collection, metric, seeds, depth=100, system="tuned"):
+    """``seeds``: values of every query, one list a training seed."""
+    tables = [{f"q{n}": v for n, v in enumerate(values)} for values in seeds]
+    return Measured(collection, system, "", depth, metric, tables)
 
 
 def test_means_are_over_sets_and_not_over_queries():
@@ -249,8 +256,48 @@ def test_published_rows_stand_beside_with_their_depth():
 
 
 def test_the_interval_of_a_mean_keeps_each_sets_weight():
-    low, high = mean_interval([{"a": 0.0, "b": 0.0}, {str(n): 1.0 for n in range(50)}], 0, 200)
-    assert (low, high) == (0.5, 0.5)
+    found = [measured("bright_aops", "nDCG@10", [0.0] * 2), measured("bright_pony", "nDCG@10", [1.0] * 50)]
+    mean = benchmark_table(found, {f.collection: "bright" for f in found}, None, EVALUATION)[-1]
+    assert (mean["dataset"], mean["value"], mean["ci_low"], mean["ci_high"]) == ("mean2", 0.5, 0.5, 0.5)
+
+
+def test_training_seeds_are_resampled_for_all_sets_at_once():
+    # one model is always wrong, the other always right: two drawn anew are the same one a time in two, so that the
+    # interval is 0 to 1. Seeds drawn for each of three sets apart would all be the wrong one a time in 64, below 2.5%
+    names = ("bright_aops", "bright_pony", "bright_biology")
+    found = [seeded(name, "nDCG@10", [[0.0] * 5, [1.0] * 5]) for name in names]
+    rows = benchmark_table(found, dict.fromkeys(names, "bright"), None, EVALUATION)
+    assert [row["dataset"] for row in rows] == ["aops", "pony", "biology", "mean3"]
+    assert {(row["value"], row["ci_low"], row["ci_high"]) for row in rows} == {(0.5, 0.0, 1.0)}
+    assert [row["n"] for row in rows] == [5, 5, 5, 15]
+
+
+def test_every_seed_of_a_scored_set_reaches_the_table():
+    books, name = evaluation.Books(), "followir_core17"
+    for seed, value in ((13, -10.0), (42, 10.0)):
+        books.followir.add((name, "tuned", "direct"), {"p-MRR": {"310": value, "311": value}}, 0.0, 1000, seed)
+    job = Job("limrank.evaluate", {"collections": []}, {}, EVALUATION | {"followir": [name]})
+    (row,) = evaluation.benchmark_rows(job, books)
+    # both models drawn anew are the worse one a time in four
+    assert (row["dataset"], row["value"], row["ci_low"], row["ci_high"], row["n"]) == ("core17", 0, -10, 10, 2)
+
+
+def test_one_seed_has_the_interval_over_queries():
+    # means of two draws from {0, 1}: 0, 1/2, 1 with shares 1/4, 1/2, 1/4
+    (row,) = benchmark_table(
+        [measured("bright_pony", "nDCG@10", [0.0, 1.0])], {"bright_pony": "bright"}, None, EVALUATION
+    )
+    assert (row["value"], row["ci_low"], row["ci_high"], row["n"]) == (0.5, 0.0, 1.0, 2)
+    (row,) = benchmark_table([measured("bright_pony", "nDCG@10", [0.3])], {"bright_pony": "bright"}, None, EVALUATION)
+    assert (row["ci_low"], row["ci_high"], row["n"]) == (None, None, 1)
+
+
+def test_sets_of_a_mean_need_the_same_training_seeds_and_queries():
+    found = [seeded("bright_aops", "nDCG@10", [[0.1, 0.2]] * 2), seeded("bright_pony", "nDCG@10", [[0.1, 0.2]] * 3)]
+    with pytest.raises(DataError, match=r"bright: tuned .*bright_aops \(2\), bright_pony \(3\)"):
+        benchmark_table(found, {f.collection: "bright" for f in found}, None, EVALUATION)
+    with pytest.raises(DataError, match="evaluated on different queries"):
+        seeded("bright_aops", "nDCG@10", [[0.1, 0.2], [0.1]]).table()
 
 
 def test_wrappers_hold_the_query_once_and_are_data():

@@ -21,7 +21,6 @@ from searchtune.evaluation.limrank_books import (
     book_collection,
     book_heldout,
     book_instructions,
-    mean_over_seeds,
     paths_of,
     per_query_rows,
 )
@@ -158,7 +157,7 @@ def benchmark_rows(job: Job, books: Books) -> list[dict]:
     readers = {path.name: Collection.reader_of(path) for path in paths_of(job.inputs["collections"])}
     readers |= dict.fromkeys(job.params.get("followir", ()), "followir")
     measured = [
-        Measured(key[0], key[1], key[2], book.depths[key], metric, mean_over_seeds(tables))
+        Measured(key[0], key[1], key[2], book.depths[key], metric, tables)
         for book in (books.rerank, books.followir)
         for key, metrics in book.values.items()
         for metric, tables in metrics.items()

@@ -2,8 +2,9 @@
 
 A row is a set of a benchmark, or its unweighted mean over the sets: BRIGHT's over its twelve subsets (nDCG@10),
 FollowIR's over three (p-MRR, and as ``score`` the mean of each set's own metric). Measured values are means over
-training seeds. The depth always stands beside a value: what is not reranked keeps its place, so values at two depths
-are not the same measure. Scores are 0 to 1, p-MRR -100 to 100.
+training seeds, intervals are over queries and, from two on, over seeds. The depth always stands beside a value: what is
+not reranked keeps its place, so values at two depths are not the same measure. Scores are 0 to 1, p-MRR
+-100 to 100.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from searchtune.evaluation.significance import bootstrap_ci
+from searchtune.errors import DataError
+from searchtune.evaluation.limrank_books import mean_over_seeds
+from searchtune.evaluation.limrank_tables import interval_of
+from searchtune.evaluation.significance import macro_interval
 from searchtune.files import read_tsv
 
 BENCHMARK_COLUMNS = [
@@ -35,14 +39,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """One system's values on one set: query -> value, means over training seeds."""
+    """One system's values on one set: one {query: value} a training seed, the same order of seeds on every set; one
+    alone where nothing was trained."""
 
     collection: str
     system: str
     mode: str
     depth: int
     metric: str
-    values: Mapping[str, float]
+    values: Sequence[Mapping[str, float]]
+
+    def table(self) -> np.ndarray:
+        """Return the values (training seeds x queries, in order of id); DataError if seeds have other queries."""
+        queries = list(mean_over_seeds(self.values))
+        return np.array([[values[query] for query in queries] for values in self.values], dtype=np.float64)
 
 
 def benchmark_table(
@@ -82,13 +92,12 @@ def notes_of(found: Measured, benchmark: str, imported: Sequence[str]) -> str:
 
 
 def _row(benchmark: str, found: Measured, params: Mapping[str, Any]) -> Row:
-    values = [found.values[query] for query in sorted(found.values)]
-    interval: tuple[float | None, float | None] = (None, None)
-    if len(values) > 1:
-        interval = bootstrap_ci(values, params["seed"], params["bootstrap_samples"], params["level"])
+    table = found.table()
+    n = table.shape[1]
+    interval = interval_of(table.tolist(), params) if n > 1 else (None, None)
     note = notes_of(found, benchmark, params.get("imported", ()))
     place = _place(benchmark, dataset_of(benchmark, found.collection), found)
-    return place | _value(sum(values) / len(values), interval, len(values), note)
+    return place | _value(float(table.mean()), interval, n, note)
 
 
 def _place(benchmark: str, dataset: str, found: Measured) -> Row:
@@ -124,9 +133,16 @@ def _means(benchmark: str, its: Sequence[Measured], params: Mapping[str, Any]) -
 
 
 def _mean_row(benchmark: str, metric: str, found: Sequence[Measured], params: Mapping[str, Any]) -> Row:
-    sets, depths = [f.values for f in found], sorted({f.depth for f in found})
-    value = float(np.mean([np.mean(list(values.values())) for values in sets]))
-    interval = mean_interval(sets, params["seed"], params["bootstrap_samples"], params["level"])
+    """Return the row of an unweighted mean over sets. Seeds are resampled for all sets at once: a seed is one model."""
+    tables, depths = [f.table() for f in found], sorted({f.depth for f in found})
+    if len({len(table) for table in tables}) > 1:
+        told = ", ".join(f"{f.collection} ({len(table)})" for f, table in zip(found, tables, strict=True))
+        name = f"{found[0].system} {found[0].mode}".strip()
+        raise DataError(
+            f"{benchmark}: {name} has other numbers of training seeds on other sets: {told}; rerank every set with "
+            "every seed"
+        )
+    value, low, high = macro_interval(tables, params["seed"], params["bootstrap_samples"], params["level"])
     notes = [f"unweighted mean of {len(found)} sets"]
     if len(found) != WHOLE[benchmark]:
         notes.append(f"the published mean is over {WHOLE[benchmark]}")
@@ -135,20 +151,7 @@ def _mean_row(benchmark: str, metric: str, found: Sequence[Measured], params: Ma
     if metric == SCORE and depths[0] < AP_DEPTH:
         notes.append(f"WARNING: MAP needs {AP_DEPTH} ranked documents")
     place = _place(benchmark, f"mean{len(found)}", found[0]) | {"metric": metric}
-    return place | _value(value, interval, sum(map(len, sets)), "; ".join(notes))
-
-
-def mean_interval(
-    sets: Sequence[Mapping[str, float]], seed: int, n: int = 2000, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the bootstrap interval of the mean of means; queries are resampled within each set."""
-    rng = np.random.default_rng(seed)
-    means = np.zeros(n)
-    for values in sets:
-        array = np.array([values[query] for query in sorted(values)], dtype=np.float64)
-        means += array[rng.integers(0, len(array), size=(n, len(array)))].mean(axis=1)
-    low, high = np.quantile(means / len(sets), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return place | _value(value, (low, high), sum(table.shape[1] for table in tables), "; ".join(notes))
 
 
 def published_rows(path: Path, benchmark: str) -> list[Row]:

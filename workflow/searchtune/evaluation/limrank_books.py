@@ -1,7 +1,7 @@
 """LimRank's per-query values: every run scored a query, by collection, system and mode, one table a training seed."""
 
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def book_heldout(book: Book, folder: Path, reranked: list[tuple[Path, dict]]) ->
             book.add(("heldout", manifest["system"], mode), values, _ties(run_path), depth, manifest["train_seed"])
 
 
-def mean_over_seeds(tables: list[dict[str, float]]) -> dict[str, float]:
+def mean_over_seeds(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return query -> mean over training seeds; DataError if the seeds were scored on other queries."""
     if any(set(table) != set(tables[0]) for table in tables):
         raise DataError("training seeds were evaluated on different queries; rerank all with the same sample")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.errors import DataError
+from searchtune.evaluation.limrank_tables import interval_of
 from searchtune.evaluation.rag_scoring import ACCURACY, ORIGINAL, Verdicts, scores, unusable
-from searchtune.evaluation.significance import bootstrap_ci, paired_test, seed_interval, verdict
+from searchtune.evaluation.significance import paired_test, verdict
 from searchtune.files import read_jsonl, read_tsv
 
 RAG_COLUMNS = [
@@ -154,7 +155,7 @@ def _row(
     book: Answers, key: Key, metric: str, scope: str, questions: list[str], params: dict[str, Any]
 ) -> dict[str, Any]:
     many = list(book.grid(key, metric, questions).values()) if questions else []
-    low, high = _interval(many, params) if len(questions) > 1 else (None, None)
+    low, high = interval_of(many, params) if len(questions) > 1 else (None, None)
     return {
         "collection": key[0],
         "questions": scope,
@@ -168,13 +169,6 @@ def _row(
         "n": len(questions),
         "seeds": len(many),
     }
-
-
-def _interval(many: list[list[float]], params: dict[str, Any]) -> tuple[float, float]:
-    """Return the interval of the mean of ``many`` (training seeds x questions): over questions, and over seeds where
-    there are several."""
-    settings = (params["seed"], params["bootstrap_samples"], params["level"])
-    return seed_interval(many, *settings) if len(many) > 1 else bootstrap_ci(many[0], *settings)
 
 
 def paired_rows(book: Answers, params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,7 +207,7 @@ def _pair(book: Answers, key: Key, other: Key, params: dict[str, Any]) -> dict[s
     ours, theirs = (book.grid(k, ACCURACY, questions) for k in (key, other))
     after, before = (_means(grid.values()) for grid in (ours, theirs))
     many = _differences(ours, theirs, f"{key[0]}: {key[1]} {key[2]} against {other[1]}")
-    low, high = _interval(many, params) if len(questions) > 1 else (None, None)
+    low, high = interval_of(many, params) if len(questions) > 1 else (None, None)
     return {
         "collection": key[0],
         "system": key[1],

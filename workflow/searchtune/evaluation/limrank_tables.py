@@ -1,5 +1,6 @@
 """Rows of LimRank's tables: values with interval over queries and seeds, and answers that could not be used."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ def table(book: Book, params: dict[str, Any]) -> list[dict]:
     return [_row(book, key, metric, params) for key in book.values for metric in book.values[key]]
 
 
+def interval_of(many: Sequence[Sequence[float]], params: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the interval of the mean of ``many`` (training seeds x queries): over queries, and over seeds where there
+    are several. ``params``: seed, bootstrap_samples, level."""
+    settings = (params["seed"], params["bootstrap_samples"], params["level"])
+    return seed_interval(many, *settings) if len(many) > 1 else bootstrap_ci(many[0], *settings)
+
+
 def others_of(key: Key) -> dict[str, Key]:
     """Return what a system is compared with: BM25, and the untuned model in the same mode."""
     return {"bm25": (key[0], FIRST_STAGE, ""), "untuned": (key[0], UNTUNED, key[2])}
@@ -29,11 +37,7 @@ def _row(book: Book, key: Key, metric: str, params: dict[str, Any]) -> dict:
     values = mean_over_seeds(tables)
     order = sorted(values)
     many = [[table[query] for query in order] for table in tables]
-    interval = (
-        seed_interval(many, params["seed"], params["bootstrap_samples"], params["level"])
-        if len(many) > 1
-        else bootstrap_ci(many[0], params["seed"], params["bootstrap_samples"], params["level"])
-    )
+    interval = interval_of(many, params)
     # a reranker cannot change what is among its candidates
     tested = metric != f"R@{book.depths[key]}"
     tests = {
