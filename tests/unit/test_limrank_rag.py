@@ -518,7 +518,9 @@ def test_the_published_row_says_so():
         "can't tell at this scale (one seed)",
     )
     assert row["change"] == pytest.approx(2.0202, abs=1e-4) and row["ci_low"] < -6 and row["ci_high"] > 10
-    assert "60 against 56 of 198 questions" in row["note"] and "p 0.125" in row["note"]
+    assert "60 against 56 of 198 questions" in row["note"] and "p 0.125, unadjusted, if" in row["note"]
+    # four questions won and none lost: 2 / 2^4, which no other comparison changes
+    assert row["p_holm"] == 0.125
     assert set(row) <= set(tables.TEST_COLUMNS)
     with pytest.raises(DataError, match="no accuracy of 'limrank-7b'"):
         published_claim([])

@@ -141,6 +141,15 @@ def test_long_form_merges_the_interval_and_shows_adjusted_p(tmp_path):
     assert [cell.text for cell in sheet.rows[1][5:]] == ["0.060", "–", "0.50"]
 
 
+def test_p_values_over_limranks_part_are_headed_so():
+    # the other papers' comparisons are in no family with them
+    named = {key for key, spec in TABLES.items() if "p_holm" in (*spec.required, *spec.optional)}
+    assert named == {("limrank", "rag_tests"), ("limrank", "verdicts")}
+    table = load_table(RESULTS / "limrank/tables/rag_tests.tsv")
+    header = long_sheet(table, Judge.of([table], 1)).header
+    assert "p (Holm, LimRank's comparisons)" in header and "p (Holm, all comparisons)" not in header
+
+
 def test_short_form_puts_metrics_side_by_side(tmp_path):
     rows = [row("bm25", 0.4, 0.06), row("bm25", 0.5, 0.06) | {"metric": "Success@5"}, row("student", 0.45, 0.06)]
     table = load_table(quality_table(tmp_path, rows))

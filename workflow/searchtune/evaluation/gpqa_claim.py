@@ -13,8 +13,9 @@ QUESTIONS = {"gpqa-diamond": 198}
 
 
 def published_claim(expected: Iterable[Mapping[str, str]], level: float = 0.95) -> dict[str, Any]:
-    """Return the row of the published comparison: values and change in points, interval, p-value at the overlap that
-    favours the claim most, verdict. DataError if ``expected`` (rows of limrank.tsv) lacks one of the two systems."""
+    """Return the row of the published comparison: values and change in points, interval, unadjusted p-value at the
+    overlap that favours the claim most (in column ``p_holm``, as its note says), verdict. DataError if ``expected``
+    (rows of limrank.tsv) lacks one of the two systems."""
     rows = {row["system"]: row for row in expected if row["item"] == ITEM and row["metric"] == "accuracy"}
     if missing := [name for name in (OURS, AGAINST) if name not in rows]:
         raise DataError(f"config/expected/limrank.tsv: item {ITEM!r} has no accuracy of {missing[0]!r}")
@@ -38,6 +39,6 @@ def published_claim(expected: Iterable[Mapping[str, str]], level: float = 0.95) 
         "p_holm": found.p_best,
         "verdict": verdict(found.difference, found.p_best, 1),
         "note": f"{found.first} against {found.second} of {n} questions. Which ones is not published: the sign test "
-        f"gives p {found.p_best:.3f} if they overlap as far as they can and {found.p_worst:.2f} if as little; "
-        f"{questions_needed(level)} questions won and none lost would decide. Trust: {rows[OURS]['trust']}",
+        f"gives p {found.p_best:.3f}, unadjusted, if they overlap as far as they can and {found.p_worst:.2f} if as "
+        f"little; {questions_needed(level)} questions won and none lost would decide. Trust: {rows[OURS]['trust']}",
     }

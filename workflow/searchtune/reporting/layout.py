@@ -28,7 +28,7 @@ _LABELS = {
     "published_ms": "published (ms)",
     "ms_per_pair": "per pair (ms)",
     "p_adjusted": "p (Holm, this table)",
-    "p_holm": "p (Holm, all comparisons)",
+    "p_holm": "p (Holm, LimRank's comparisons)",
     **{f"queries_{gap}": f"queries for {gap} points" for gap in ("0.5", "1", "2", "4")},
     "detectable": "smallest gap decided",
     "under_5_percent": "under 5%",
