@@ -212,14 +212,14 @@ def test_levels_are_compared_where_the_model_is_the_papers_own(tmp_path):
     assert row["verdict"] == "within tolerance" and row["change"] == pytest.approx(0, abs=1e-9)
 
 
-def timed(system: str, depth: int, batch: int, p50: float, p95: float) -> dict[str, str]:
-    row = {"system": system, "depth": depth, "batch": batch, "p50_ms": p50, "p95_ms": p95, "n": 8, "p99_ms": p95}
+def timed(system: str, depth: int, batch: int, p50: float, p95: float, n: int = 8) -> dict[str, str]:
+    row = {"system": system, "depth": depth, "batch": batch, "p50_ms": p50, "p95_ms": p95, "n": n, "p99_ms": p95}
     return {key: str(value) for key, value in row.items()}
 
 
 def test_times_stand_beside_the_papers(tmp_path):
-    measured = [timed("bm25", 100, 1, 1, 2), timed("student_adapted", 100, 1, 25, 30),
-                timed("bm25_reranked", 20, 1, 300, 400), timed("bm25_reranked", 20, 8, 200, 300),
+    measured = [timed("bm25", 100, 1, 1, 2), timed("student_adapted", 100, 1, 25, 30, 96),
+                timed("bm25_reranked", 20, 1, 300, 400, 20), timed("bm25_reranked", 20, 8, 200, 300),
                 timed("bm25_reranked", 50, 1, 700, 900)]  # fmt: skip
     rows = latency_rows(measured, Published.load(VALUES))
     assert [row["published_ms"] for row in rows] == [None, 35.0, 412.0, None, None]
@@ -236,6 +236,11 @@ def test_times_stand_beside_the_papers(tmp_path):
     (row,) = rows_of(comparisons({OWN: {}}, latency=rows), claim(tmp_path, **cells))
     assert (row["published_before"], row["published_after"], row["change"]) == (412, 35, -275)
     assert row["verdict"] == "same direction"
+    # timed on 96 queries and on 20
+    assert row["n"] == 20
+    # as text "100" would be less than "20"
+    many = [timed("student_adapted", 100, 1, 25, 30, 20), timed("bm25_reranked", 20, 1, 300, 400, 100)]
+    assert rows_of(comparisons({OWN: {}}, latency=many), claim(tmp_path, **cells))[0]["n"] == 20
     slow = [timed("student_adapted", 100, 1, 250, 310), timed("bm25_reranked", 20, 1, 300, 400)]
     (row,) = rows_of(comparisons({OWN: {}}, latency=slow), claim(tmp_path, **cells))
     assert row["verdict"] == "can't tell at this scale"

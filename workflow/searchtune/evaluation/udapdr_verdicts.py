@@ -197,7 +197,7 @@ def levels(comparisons: Comparisons, claim: Claim, published: Published) -> list
 
 def time_rows(comparisons: Comparisons, claim: Claim, published: Published) -> list[Row]:
     """Return the row of a claim about time, one query at a time. No interval: a side is faster where its 95th
-    percentile lies below the other's median.
+    percentile lies below the other's median. ``n``: queries of the side that was timed on fewer, as rerankers are.
     """
     found = []
     for side in ("ours", "against"):
@@ -212,7 +212,8 @@ def time_rows(comparisons: Comparisons, claim: Claim, published: Published) -> l
     slower = float(second["p95_ms"]) < after
     said = (SAME if faster else DIFFERS) if faster or slower else UNKNOWN
     row = head_of(claim, published) | {"collection": comparisons.first, "before": before, "after": after}
-    row |= {"compared": f"{claim['ours']} against {claim['against']}", "change": after - before, "n": first["n"]}
+    row |= {"compared": f"{claim['ours']} against {claim['against']}", "change": after - before}
+    row["n"] = min(int(first["n"]), int(second["n"]))
     return [row | {"verdict": said}]
 
 
