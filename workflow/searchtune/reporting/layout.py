@@ -198,8 +198,8 @@ def footnote(judge: Judge, tables: list[Loaded]) -> str:
     text = (
         "Bold: the best value of its group where every other one is shown to be lower (intervals apart, or a "
         "paired test against it with p < 0.05). p-values are adjusted by Holm over all "
-        f"{judge.comparisons} comparisons shown together, unless a heading names another family. Intervals are over queries, and over seeds where "
-        "there are several; several queries about one passage count as independent."
+        f"{judge.comparisons} comparisons shown together, unless a heading names another family. Intervals are over "
+        "queries, and over seeds where there are several; several queries about one passage count as independent."
     )
     if not few:
         return text
