@@ -191,7 +191,8 @@ _TABLES = (
         "quality",
         "Ranking quality",
         "Every system on the test queries of each target collection, none of which trained anything: human ones, or "
-        f"held-out synthetic ones (weaker evidence) where its name ends in {HELD}.",
+        f"held-out synthetic ones (weaker evidence) where its name ends in {HELD}. A reranked list "
+        "ends at its depth, which can only lower its RR.",
         ("collection", "system", *_SCORE, "p_vs_bm25", "p_vs_best_unadapted", "p_vs_reranked"),
         ("note",),
         group=("collection", "metric"),
