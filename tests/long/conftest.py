@@ -1,7 +1,8 @@
 """The long tests: what a machine may do to a run. ``make test-long`` runs them on the whole ci scale.
 
 LONG_TARGETS names files to make instead of everything (the small mode), KILLS how often a run is killed (100),
-KILL_SEED the seed of the moments (drawn and printed where it is not set).
+KILL_SEED the seed of the moments (drawn and printed where it is not set). LONG_FINISHED names the folder of an unbroken
+run of the same commit and targets (it is made where it is not there), so that a part of the tests can be run again.
 """
 
 import os
@@ -24,7 +25,8 @@ FIRST_FETCHED = "results/ci/collections/amazon"
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """Return the folder of an unbroken run."""
-    folder = copy_project(tmp_path_factory.mktemp("unbroken"))
+    kept = os.environ.get("LONG_FINISHED")
+    folder = copy_project(Path(kept).absolute() if kept else tmp_path_factory.mktemp("unbroken"))
     done = snakemake(folder, *RUN, timeout=3000)
     assert done.returncode == 0, done.stdout[-6000:]
     return folder

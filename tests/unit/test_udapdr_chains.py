@@ -9,7 +9,7 @@ from searchtune.errors import ConfigError, LeakageError
 from searchtune.evaluation.arguments import LIMRANK_TRAIN, healing_sets, training_sets, udapdr_chains
 from searchtune.files import read_tsv
 from searchtune.plan import plan
-from searchtune.synthesis.udapdr_arguments import evaluate_args, student_runs_args
+from searchtune.synthesis.udapdr_arguments import evaluate_args
 from searchtune.synthesis.udapdr_chains import Chains, published_name
 from searchtune.synthesis.udapdr_faults import EVALUATE, FAULTS
 
@@ -99,7 +99,7 @@ def test_another_student_needs_another_index_only_where_its_tokens_differ():
 def test_dev_queries_of_the_first_target_serve_to_choose_a_setting():
     def asked(**changes):
         found = chains(**changes)
-        return found.evaluate_args()["dev"], student_runs_args(found._config, "x", "amazon")["splits"]
+        return found.evaluate_args()["dev"], found.search_args("amazon", "student_adapted")["splits"]
 
     assert asked(udapdr={"run_ablations": ["u5"]}) == (False, ["test"])
     dev = {"amazon": {"n_dev": 4}}

@@ -25,16 +25,7 @@ wildcard_constraints:
 
 rule inters_examples:
     input:
-        raw=expand("<resources>/raw/{artefact}", artefact=inters.raw_artefacts(config)),
-        collections=expand(
-            "<results>/collections/{name}", name=inters.used_collections(config)
-        ),
-        runs=expand(
-            "<results>/runs/{name}/bm25.run.gz", name=inters.ranked_collections(config)
-        ),
-        avoided=expand(
-            "<results>/collections/{name}", name=inters.avoided_collections(config)
-        ),
+        **inters.examples_inputs(config),
     output:
         examples=directory("<results>/inters/examples"),
     log:

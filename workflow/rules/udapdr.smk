@@ -336,9 +336,7 @@ rule udapdr_search:
     benchmark:
         "<results>/benchmarks/udapdr_search.{chain}.{retriever}.tsv"
     wildcard_constraints:
-        chain="|".join(
-            re.escape(name) for name in CHAINS.names if name not in CHAINS.guests
-        ),
+        chain="|".join(map(re.escape, CHAINS.hosts)),
     priority: 10
     conda:
         "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
@@ -349,9 +347,7 @@ rule udapdr_search:
         gpu=gpus(config),
     params:
         stage="retrieve.late",
-        args=lambda w: udapdr.student_runs_args(
-            config, w.retriever, CHAINS.scored(w.chain)
-        ),
+        args=lambda w: CHAINS.search_args(w.chain, w.retriever),
         code=code_hash("retrieve.late"),
         variant=lambda w: CHAINS.is_variant(w.chain),
     script:
@@ -381,9 +377,7 @@ rule udapdr_search_again:
         gpu=gpus(config),
     params:
         stage="retrieve.late",
-        args=lambda w: udapdr.student_runs_args(
-            config, w.retriever, CHAINS.scored(w.chain)
-        ),
+        args=lambda w: CHAINS.search_args(w.chain, w.retriever),
         code=code_hash("retrieve.late"),
     script:
         "../scripts/stage.py"

@@ -118,9 +118,10 @@ def read_squad(paths: Sequence[Path], prefix: str) -> Source:
 def read_nq_swapped(paths: Sequence[Path], prefix: str) -> Source:
     """Read Natural Questions with the answer entity of the passage swapped (Longpre et al. 2021).
 
-    Each example is one question and one passage. The same passage comes back with other entities: one retriever in six
-    would put another copy first, which is as good, and be told that it is wrong. So of passages that begin alike, their
-    true entity put back, the first stays, with the questions asked of it; the others are counted (``Source.copies``).
+    Each example is one question and one passage. The same passage comes back with other entities, and of its
+    copies, which are as good, one alone is judged relevant (BM25 put another one first for 34 of 200 questions). So of
+    passages that begin alike, their true entity put back, the first stays, with the questions asked of it; the others
+    are counted (``Source.copies``).
     That beginning is the article. A question asked of two articles is one query with two relevant passages.
     """
     kept: dict[str, str] = {}

@@ -16,8 +16,7 @@ import numpy as np
 
 from searchtune.errors import DataError
 from searchtune.evaluation.limrank_books import mean_over_seeds
-from searchtune.evaluation.limrank_tables import interval_of
-from searchtune.evaluation.significance import macro_interval
+from searchtune.evaluation.significance import interval_of, macro_interval
 from searchtune.files import read_tsv
 
 BENCHMARK_COLUMNS = [

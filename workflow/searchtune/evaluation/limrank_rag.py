@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.errors import DataError
-from searchtune.evaluation.limrank_tables import interval_of
 from searchtune.evaluation.rag_scoring import ACCURACY, ORIGINAL, Verdicts, scores, unusable
-from searchtune.evaluation.significance import paired_test, verdict
+from searchtune.evaluation.significance import interval_of, paired_test, verdict
 from searchtune.files import read_jsonl, read_tsv
 
 RAG_COLUMNS = [

@@ -1,11 +1,10 @@
 """Rows of LimRank's tables: values with interval over queries and seeds, and answers that could not be used."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from searchtune.evaluation.limrank_books import FIRST_STAGE, UNTUNED, Book, Key, mean_over_seeds, p_value
-from searchtune.evaluation.significance import bootstrap_ci, seed_interval
+from searchtune.evaluation.significance import interval_of
 from searchtune.files import iter_jsonl, read_tsv
 
 RERANK_COLUMNS = [
@@ -18,13 +17,6 @@ FAILURE_COLUMNS = ["step", "calls", "failed", "share"]
 def table(book: Book, params: dict[str, Any]) -> list[dict]:
     """Return the rows of a table: value with interval over queries (and seeds, from two on), paired p-values."""
     return [_row(book, key, metric, params) for key in book.values for metric in book.values[key]]
-
-
-def interval_of(many: Sequence[Sequence[float]], params: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the interval of the mean of ``many`` (training seeds x queries): over queries, and over seeds where there
-    are several. ``params``: seed, bootstrap_samples, level."""
-    settings = (params["seed"], params["bootstrap_samples"], params["level"])
-    return seed_interval(many, *settings) if len(many) > 1 else bootstrap_ci(many[0], *settings)
 
 
 def others_of(key: Key) -> dict[str, Key]:

@@ -5,7 +5,7 @@ Smucker, Allan and Carterette (CIKM 2007). All functions are vectorised and take
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from searchtune.errors import DataError
 
 Key = TypeVar("Key", bound=Hashable)
 _CELLS = 4_000_000  # numbers held at once by one chunk of resamples
+# a p-value from fewer hits than FEW is drawn again, FINER times as finely
 FEW, FINER = 10, 20
 _SLACK = 1e-12  # relative; sums of floats in another order differ by less
 
@@ -59,6 +60,13 @@ def seed_interval(
     ]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def interval_of(many: Sequence[Sequence[float]], params: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the interval of the mean of ``many`` (training seeds x queries): over queries, and over seeds where there
+    are several. ``params``: seed, bootstrap_samples, level."""
+    settings = (params["seed"], params["bootstrap_samples"], params["level"])
+    return seed_interval(many, *settings) if len(many) > 1 else bootstrap_ci(many[0], *settings)
 
 
 def macro_interval(

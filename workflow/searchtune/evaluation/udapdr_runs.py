@@ -10,7 +10,7 @@ from searchtune.collections.trec import read_run
 from searchtune.errors import DataError
 from searchtune.evaluation.answers import ANSWER_METRICS, judged_by_answers
 from searchtune.evaluation.metrics import evaluate
-from searchtune.evaluation.significance import bootstrap_ci, seed_interval
+from searchtune.evaluation.significance import interval_of
 from searchtune.stage import shortage_of
 
 # not adapted to the target: nothing was trained, or the training data came from another domain
@@ -138,10 +138,7 @@ def best_unadapted(scores: PerSystem, metric: str) -> str:
 
 def interval(seeds: Sequence[Scores], metric: str, params: Mapping[str, Any]) -> tuple[float, float]:
     """Return the interval of a system's mean: over queries, and over seeds where there are several."""
-    settings = (params["seed"], params["bootstrap_samples"], params["level"])
-    if len(seeds) == 1:
-        return bootstrap_ci(list(seeds[0][metric].values()), *settings)
-    return seed_interval([[scores[metric][q] for q in seeds[0][metric]] for scores in seeds], *settings)
+    return interval_of([[scores[metric][q] for q in seeds[0][metric]] for scores in seeds], params)
 
 
 def paired(seeds: Sequence[Scores], base: Sequence[Scores], metric: str) -> list[list[float]]:

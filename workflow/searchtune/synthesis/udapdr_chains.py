@@ -122,6 +122,7 @@ class Chains:
         self._owners = self._find_owners()
         # chains that search an index of another one's making
         self.guests = [name for name in self._members if self.owner(name, "indexes") != name and self.of_target(name)]
+        self.hosts = [name for name in self._members if name not in self.guests]
 
     @property
     def students(self) -> list[str]:
@@ -182,6 +183,10 @@ class Chains:
     def student_args(self, chain: str, variant: str) -> Args:
         """Return the parameters of a student, ``adapted`` or ``shuffled``."""
         return udapdr.student_args(self.config(chain, "students"), variant)
+
+    def search_args(self, chain: str, system: str) -> Args:
+        """Return the parameters of a student's search of what its chain is scored on."""
+        return udapdr.student_runs_args(self._config, system, self.scored(chain))
 
     def collection_path(self, name: str) -> str:
         """Return the folder of a collection, or of a chain's: what the chain learns from."""

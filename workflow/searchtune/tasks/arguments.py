@@ -256,6 +256,16 @@ def strategy_args(config: dict[str, Any], system: str) -> dict[str, Any]:
     }
 
 
+def examples_inputs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the named inputs of ``inters.examples``."""
+    return {
+        "raw": [f"<resources>/raw/{name}" for name in raw_artefacts(config)],
+        "collections": [f"<results>/collections/{name}" for name in used_collections(config)],
+        "runs": [f"<results>/runs/{name}/bm25.run.gz" for name in ranked_collections(config)],
+        "avoided": [f"<results>/collections/{name}" for name in avoided_collections(config)],
+    }
+
+
 def evaluate_inputs(config: dict[str, Any]) -> dict[str, Any]:
     """Return the named inputs of ``inters.evaluate``; predictions in the order of its systems."""
     tuned, ranked = list(variants(config)), config["inters"]["strategies"]["sets"]
