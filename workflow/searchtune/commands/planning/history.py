@@ -68,7 +68,8 @@ def past_of(path: Path = COSTS) -> list[Past]:
     """Read the rows that the project brings along."""
     found = []
     for row in read_tsv(path):
-        number = {name: float(row[name]) for name in COLUMNS[4:]}
+        # whole numbers stay whole, so that a table that is read and written again is the same
+        number = {name: int(row[name]) if row[name].isdigit() else float(row[name]) for name in COLUMNS[4:]}
         work = Work(number["amount"], number["tokens_bound"], number["size"], row["unit"] == UNITS[True])
         figures = (number[name] for name in ("wall_s", "cpu_s", "tokens", "bytes"))
         found.append(Past(row["run"], row["job"], row["stage"], work, int(number["threads"]), *figures))
