@@ -5,8 +5,10 @@ import json
 import pytest
 
 from searchtune.errors import ConfigError, DataError, ModelError
+from searchtune.files import sha256_file
 from searchtune.llm.calls import Request, count_calls, run_requests
 from searchtune.llm.engine import Completion, Sampling, Scored, open_engine, per_prompt
+from searchtune.sealed import intact, sealed_path
 
 GREEDY = Sampling(max_tokens=4)
 
@@ -69,7 +71,7 @@ def test_killed_job_resumes_without_repeating_work(tmp_path):
     first = Echo(fail_after=4)
     with pytest.raises(RuntimeError, match="killed"):
         run_requests(first, requests(10), tmp_path / "b", "calls", shard_size=4, log=lambda _: None)
-    assert [p.name for p in sorted((tmp_path / "b/calls").iterdir())] == ["0000.jsonl"]
+    assert [p.name for p in sorted((tmp_path / "b/calls").iterdir())] == ["0000.jsonl", "0000.jsonl.sha256"]
     second = Echo()
     resumed = run_requests(second, requests(10), tmp_path / "b", "calls", shard_size=4, log=lambda _: None)
     assert resumed == whole
@@ -82,11 +84,34 @@ def test_cut_or_foreign_shards_are_done_again(tmp_path):
     run_requests(Echo(), requests(6), tmp_path, "calls", shard_size=3, log=lambda _: None)
     shard = tmp_path / "calls/0000.jsonl"
     shard.write_text("".join(shard.read_text().splitlines(keepends=True)[:2]))
-    other = tmp_path / "calls/0001.jsonl"
-    other.write_text(other.read_text().replace('"revision": "r1"', '"revision": "r0"'))
+    with sealed_path(tmp_path / "calls/0001.jsonl") as other:
+        other.write_text((tmp_path / "calls/0001.jsonl").read_text().replace('"revision": "r1"', '"revision": "r0"'))
     engine = Echo()
     run_requests(engine, requests(6), tmp_path, "calls", shard_size=3, log=lambda _: None)
     assert len(engine.seen) == 6
+
+
+def test_a_shard_with_one_other_letter_is_done_again(tmp_path):
+    whole = run_requests(Echo(), requests(6), tmp_path, "calls", shard_size=3, log=lambda _: None)
+    shard = tmp_path / "calls/0001.jsonl"
+    shard.write_text(shard.read_text().replace("PROMPT 4", "PROMPT 5"))
+    engine = Echo()
+    assert run_requests(engine, requests(6), tmp_path, "calls", shard_size=3, log=lambda _: None) == whole
+    assert engine.seen == ["prompt 3", "prompt 4", "prompt 5"]
+
+
+def test_a_job_killed_between_seal_and_file_goes_on_from_the_older_file(tmp_path):
+    state = tmp_path / "state"
+    for text in ("one", "two"):
+        with sealed_path(state) as temporary:
+            temporary.write_text(text)
+    newer = (tmp_path / "state.sha256").read_text()
+    state.write_text("one")  # as if the last rename had not come
+    assert intact(state) and newer.split()[1] == sha256_file(state)
+    state.write_text("onf")
+    assert not intact(state)
+    state.unlink()
+    assert not intact(state)
 
 
 def test_parse_errors_are_counted_not_hidden(tmp_path):

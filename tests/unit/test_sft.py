@@ -308,6 +308,17 @@ def test_a_killed_training_ends_with_the_same_weights(base, data, tmp_path):
     assert any("gone on from there" in line for line in lines)
     weights = "model.safetensors"
     assert (tmp_path / "resumed" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    # a state with one bit that flipped is told of, and not gone on from
+    state = tmp_path / "work/training.state"
+    data_of = bytearray(state.read_bytes())
+    data_of[len(data_of) // 2] ^= 1
+    state.write_bytes(data_of)
+    flipped = job(tmp_path / "flipped", tmp_path / "work")
+    lines.clear()
+    object.__setattr__(flipped, "log", lines.append)
+    sft.run(flipped)
+    assert any("its content is not what was written" in line for line in lines)
+    assert (tmp_path / "flipped" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     first, second = (json.loads((tmp_path / n / "training.json").read_text()) for n in ("whole", "resumed"))
     assert first["loss_curve"] == second["loss_curve"] and first["dev_loss"] == second["dev_loss"]
     # another training does not take the state

@@ -1,7 +1,11 @@
 """The stage protocol: provenance, refusal of altered inputs, nothing half-written, inherited marks."""
 
 import json
+import os
+import subprocess
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -70,6 +74,81 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, shout, monkeypatch):
     monkeypatch.setattr(stage, "stable_hash", lambda *a, **k: left[0].name[1:].removesuffix("-out.txt"))
     stage.run_job(spec(tmp_path))
     assert (tmp_path / "out.txt").read_text() == "HELLO"
+
+
+def test_unfinished_files_and_records_of_dead_processes_are_cleared(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    gone, here, key = dead.stdout.strip(), os.getpid(), "0123456789abcdef"
+    left = [f".tmp-{gone}-out.txt", f".tmp-{gone}-.{key}-out.txt", f".{key}-out.txt"]
+    left += [f".tmp-{gone}-out.txt.prov.json", f".tmp-{gone}-out.txt.job.json"]
+    kept = [f".tmp-{gone}-other-out.txt", f".{key}-out.txt.bak", f".tmp-{here}-out.txt.job.json"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("half")
+    stage.run_job(spec(tmp_path))
+    assert {p.name for p in tmp_path.glob(".*")} == set(kept)
+
+
+def test_a_job_whose_starter_was_killed_is_waited_for_and_not_done_twice(tmp_path, shout, monkeypatch):
+    """The orphan is another process, which holds the lock, publishes, and ends."""
+    (tmp_path / "in.txt").write_text("hello")
+    log = tmp_path / "log.txt"
+    orphan = """
+import sys, time, types
+from pathlib import Path
+from searchtune import stage
+from searchtune.files import read_json, write_text
+module = types.ModuleType("searchtune.shout")
+def run(job):
+    Path(sys.argv[2]).touch()
+    time.sleep(2)
+    write_text(job.outputs["text"], "MADE BY THE ORPHAN")
+    return {"letters": 18}
+module.run = run
+sys.modules["searchtune.shout"] = module
+stage.STAGES["shout"] = "shout:run"
+stage.code_hash = lambda name: "c0de"
+stage.run_job(read_json(Path(sys.argv[1])))
+"""
+    (tmp_path / "job.json").write_text(json.dumps(spec(tmp_path)))
+    command = [sys.executable, "-c", orphan, str(tmp_path / "job.json"), str(tmp_path / "begun")]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(stage.PACKAGE.parent)}) as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert stage.run_job(spec(tmp_path) | {"log": str(log)}) == {"letters": 18}
+        assert f"waits for process {process.pid} on " in log.read_text()
+    assert (tmp_path / "out.txt").read_text() == "MADE BY THE ORPHAN"
+    assert not list(tmp_path.glob(".*.lock"))
+
+
+def test_an_orphan_that_makes_something_else_is_waited_for_and_its_work_replaced(tmp_path, shout):
+    (tmp_path / "in.txt").write_text("hello")
+    lock = tmp_path / ".out.txt.lock"
+    # a process that holds the lock, tells so, and is killed
+    hold = "import sys, time; from pathlib import Path; from searchtune.locks import take; take(Path(sys.argv[1])); "
+    hold += "print('held', flush=True); time.sleep(60)"
+    env = os.environ | {"PYTHONPATH": str(stage.PACKAGE.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        threading.Timer(0.5, process.kill).start()
+        assert stage.run_job(spec(tmp_path)) == {"letters": 5}
+    assert (tmp_path / "out.txt").read_text() == "HELLO" and not lock.exists()
+
+
+def test_a_bit_that_flips_on_the_disk_is_seen_where_every_input_is_hashed(tmp_path, shout, monkeypatch):
+    (tmp_path / "in.txt").write_text("hello")
+    stage.run_job(spec(tmp_path))
+    made = tmp_path / "out.txt"
+    times = made.stat()
+    made.write_text("HELLP")
+    os.utime(made, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert stage.check_input("x", made)
+    monkeypatch.setenv("SEARCHTUNE_VERIFY", "1")
+    with pytest.raises(IntegrityError, match=r"out\.txt: its content is not what"):
+        stage.check_input("x", made)
 
 
 def test_altered_input_is_refused_by_name(tmp_path, shout):

@@ -51,11 +51,15 @@ def stable_hash(value: Any, length: int = 16) -> str:
 def fsync_path(path: Path) -> None:
     """Flush a file, or every file of a folder, to disk."""
     for item in files_of(path):
-        fd = os.open(item, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _fsync(item)
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def remove(path: Path) -> None:
@@ -72,6 +76,7 @@ def publish(temporary: Path, final: Path) -> None:
     if final.is_dir():
         remove(final)
     os.replace(temporary, final)
+    _fsync(final.parent)  # else a power cut may take the new name back
 
 
 @contextlib.contextmanager

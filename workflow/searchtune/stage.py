@@ -28,6 +28,7 @@ from typing import Any
 from searchtune.errors import ConfigError, DataError, IntegrityError, SearchtuneError, ShortageError, nearest
 from searchtune.files import files_of, publish, read_json, remove, sha256_file, sha256_tree, stable_hash, write_json
 from searchtune.lean import hide_unused_packages
+from searchtune.locks import alone
 from searchtune.redaction import without_secrets
 
 PACKAGE = Path(__file__).parent
@@ -175,7 +176,8 @@ def modules_of(stage: str) -> tuple[Path, ...]:
         if module not in seen:
             seen.add(module)
             todo.extend(_imports_of(module))
-    drivers = {PACKAGE / name for name in ("stage.py", "errors.py", "lean.py", "redaction.py", "__init__.py")}
+    names = ("stage.py", "errors.py", "lean.py", "locks.py", "redaction.py", "__init__.py")
+    drivers = {PACKAGE / name for name in names}
     return tuple(sorted(seen - drivers))
 
 
@@ -211,13 +213,14 @@ def check_input(name: str, path: Path) -> dict:
     """Return {name, path, sha256}; raise IntegrityError if the file is not what its provenance says.
 
     The hash recorded by the producing step is trusted while size, file count and modification time
-    are the recorded ones; otherwise the content is hashed again and must agree.
+    are the recorded ones; otherwise the content is hashed again and must agree. A disk that rots changes none of the
+    three: with SEARCHTUNE_VERIFY in the environment every input is hashed.
     """
     if not path.exists():
         raise IntegrityError(f"input {name!r} is missing: {path}; run the step that makes it")
     record_path = provenance_path(path)
     record = read_json(record_path)["output"] if record_path.is_file() else None
-    if record and record["fingerprint"] == fingerprint(path):
+    if record and record["fingerprint"] == fingerprint(path) and not os.environ.get("SEARCHTUNE_VERIFY"):
         return {"name": name, "path": str(path), "sha256": record["sha256"]}
     digest = sha256_tree(path)
     if record and record["sha256"] != digest:
@@ -254,7 +257,7 @@ def _execution(started: float, threads: int) -> dict:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_s": round(time.time() - started, 2),
+        "wall_s": round(time.monotonic() - started, 2),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
         "max_rss_mib": usage.ru_maxrss // 1024,
         "threads": threads,
@@ -301,16 +304,39 @@ def _space_named(final: Path) -> Iterator[None]:
         ) from error
 
 
+def _clear(final: Path) -> None:
+    """Remove what killed runs of the job that makes ``final`` left beside it: unfinished outputs and records."""
+    pattern = rf"\.(?:tmp-(\d+)-)?(?:\.?[0-9a-f]{{16}}-)?{re.escape(final.name)}(?:\.prov\.json|\.job\.json)?"
+    for path in final.parent.glob(".*"):
+        match = re.fullmatch(pattern, path.name)
+        if match and not (match.group(1) and Path("/proc", match.group(1)).exists()):
+            remove(path)
+
+
+def _made(finals: dict[str, Path], key: str) -> dict | None:
+    """Return what the stage of this very job returned to another process; None if its outputs are not all there."""
+    found: dict | None = None
+    for name, final in finals.items():
+        record = read_json(provenance_path(final)) if provenance_path(final).is_file() else {}
+        if not final.exists() or record.get("recipe", {}).get("key") != key:
+            return None
+        check_input(name, final)
+        found = record["counts"]
+    return found
+
+
 def run_job(spec: dict) -> dict:
     """Run the job that ``spec`` describes; return what the stage returned.
+
+    Where another process runs the same job (what started it was killed, and started anew), this one waits for its end.
 
     Raises SearchtuneError (with its subclasses) for anything that a user can mend. On failure no
     output exists under its final name; the work folder stays, so that a resumed job goes on. Where ``spec["spare"]``
     is true, a ShortageError is a result: the outputs are empty and their provenance says why.
     """
-    started = time.time()
+    started = time.monotonic()
     hide_unused_packages()
-    module_name, function_name = _target(spec["stage"])
+    _target(spec["stage"])
     inputs = [check_input(name, path) for name, path in _each(spec["inputs"])]
     recipe = {
         "stage": spec["stage"],
@@ -339,14 +365,26 @@ def run_job(spec: dict) -> dict:
         work=first.parent / ".work" / f"{first.name}-{key}",
         log_path=Path(spec["log"]) if spec.get("log") else None,
     )
-    for path in job.outputs.values():
+    for path in finals.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(path)  # what a killed run of the same job left behind
+    with alone(first.with_name(f".{first.name}.lock"), job.log) as waited:
+        if waited and (made := _made(finals, key)) is not None:
+            job.log("is made, by the process that this one waited for")
+            return made
+        return _make(job, finals, recipe, key, started, bool(spec.get("spare")))
+
+
+def _make(job: Job, finals: dict[str, Path], recipe: dict, key: str, started: float, spare: bool) -> dict:
+    """Run the stage of a job that nobody else runs, and publish its outputs."""
+    for final in finals.values():
+        _clear(final)
     limit_threads(job.threads)
+    module_name, function_name = _target(job.stage)
     function: Callable[[Job], dict] = getattr(importlib.import_module(module_name), function_name)
+    first = next(iter(finals.values()))
     try:
         with _space_named(first):
-            stats, shortage = _run_or_spare(function, job) if spec.get("spare") else (function(job) or {}, "")
+            stats, shortage = _run_or_spare(function, job) if spare else (function(job) or {}, "")
             execution = _execution(started, job.threads)
             _publish(job, finals, recipe, key, stats, execution, {"shortage": shortage} if shortage else {})
     finally:

@@ -13,6 +13,7 @@ from typing import Any
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_jsonl, sha256_bytes, write_jsonl
 from searchtune.llm.base import Completion, Engine, Sampling, Scored, check_fit
+from searchtune.sealed import intact, sealed_path
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def run_requests(
         kept = _finished(path, shard, engine)
         if kept is None:
             kept = _run_shard(engine, shard)
-            write_jsonl(path, kept)
+            with sealed_path(path) as temporary:
+                write_jsonl(temporary, kept)
             log(f"{name}: {start + len(shard)} of {len(requests)} requests done")
         records += kept
     # parsing is cheap and pure: it is done anew on every run, so a better parser never meets stale answers
@@ -104,12 +106,9 @@ def _identity(request: Request, engine: Engine) -> dict:
 
 def _finished(path: Path, shard: list[Request], engine: Engine) -> list[dict] | None:
     """Return the records of a shard that an earlier run finished; None if there is none for these very requests."""
-    if not path.is_file():
+    if not intact(path):
         return None
-    try:
-        records = read_jsonl(path)
-    except DataError:
-        return None
+    records = read_jsonl(path)
     same = len(records) == len(shard) and all(
         record.items() >= _identity(request, engine).items() for record, request in zip(records, shard, strict=True)
     )

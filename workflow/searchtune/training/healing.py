@@ -50,7 +50,7 @@ def run(job: "Job") -> dict:
     }
     pupil = Pupil.load(folder, kept, settings, job.threads)
     job.log(f"{params['id']}: layers {kept} of {total}; {pupil.n_trainable:,} weights learn on {pupil.device}")
-    keeper = Keeper(job.work, stable_hash([record, len(train)]), settings.save_every_s)
+    keeper = Keeper(job.work, stable_hash([record, len(train)]), settings.save_every_s, job.log)
     curve, told, rates = heal(pupil, train, held, keeper, job)
     job.outputs["model"].mkdir(parents=True)
     save_model(pupil.model.cpu(), pupil.tokenizer, job.outputs["model"], params["dtype"])

@@ -4,12 +4,12 @@ A resumed training does the same steps on the same numbers as an unbroken one, s
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchtune.files import atomic_path
+from searchtune.sealed import intact, sealed_path
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,14 @@ class Keeper:
     folder: Path
     key: str
     every_s: float
+    log: Callable[[str], None] = print
     last: float = field(default_factory=time.monotonic)
+
+    def whole(self, path: Path) -> bool:
+        """Say whether a written state is there and has the bytes that were written; tell of one that has not."""
+        if path.is_file() and not intact(path):
+            self.log(f"{path.name}: its content is not what was written, the training begins anew")
+        return intact(path)
 
     def due(self) -> bool:
         """Say whether the last state is old enough for another one."""
@@ -66,7 +73,7 @@ class Keeper:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        with atomic_path(path) as temporary:
+        with sealed_path(path) as temporary:
             torch.save(state, temporary)
 
     def restore(
@@ -78,10 +85,13 @@ class Keeper:
     def read(
         self, path: Path, weights: Sequence["torch.Tensor"], optimizer: "torch.optim.Optimizer"
     ) -> tuple[int, Curve] | None:
-        """Copy a written state into ``weights`` and ``optimizer``; return as :meth:`restore` does."""
+        """Copy a written state into ``weights`` and ``optimizer``; return as :meth:`restore` does.
+
+        None also where its bytes are not those that were written: the training then begins anew.
+        """
         import torch
 
-        if not path.is_file():
+        if not self.whole(path):
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["key"] != self.key:

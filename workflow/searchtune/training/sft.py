@@ -126,7 +126,7 @@ def tune(job: "Job", settings: Settings, network: "Network", keeper_class: type[
         f"{network.n_trainable:,} weights learn on {network.device}"
     )
     started = time.time()
-    keeper = keeper_class(job.work, stable_hash([asdict(settings), data, len(train)]), settings.save_every_s)
+    keeper = keeper_class(job.work, stable_hash([asdict(settings), data, len(train)]), settings.save_every_s, job.log)
     curve = fit(network, train, dev[: settings.dev_examples], settings, job.log, keeper)
     seconds = time.time() - started
     network.save(job.outputs["model"])

@@ -242,7 +242,10 @@ class ShardKeeper(Keeper):
         pointer = self.folder / POINTER
         if not pointer.is_file():
             return None
-        kept = self.read(self._path(read_json(pointer)["step"]), [local(weight) for weight in weights], optimizer)
+        path = self._path(read_json(pointer)["step"])
+        if total(not self.whole(path))[0]:
+            return None  # where one part is damaged, all processes begin anew
+        kept = self.read(path, [local(weight) for weight in weights], optimizer)
         like: Any
         for like, moments in optimizer.state.items():
             for name in moments.keys() - {"step"}:
