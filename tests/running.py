@@ -71,8 +71,11 @@ def kill_session(leader: int) -> int:
     return killed
 
 
-def run_until(folder: Path, seconds: float, *arguments: str) -> int | None:
-    """Start a run in a session of its own and kill all of it after so many seconds; return its exit code if it ended."""
+def run_until(folder: Path, seconds: float, *arguments: str, jobs: bool = True) -> int | None:
+    """Start a run in a session of its own and kill it after so many seconds; return its exit code if it ended.
+
+    Without ``jobs`` Snakemake alone is killed: its jobs live on, and meet those of the next run.
+    """
     process = subprocess.Popen(
         command(*arguments),
         cwd=folder,
@@ -84,7 +87,7 @@ def run_until(folder: Path, seconds: float, *arguments: str) -> int | None:
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        kill_session(process.pid)
+        kill_session(process.pid) if jobs else process.kill()
         process.wait()
         return None
 

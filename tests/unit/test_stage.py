@@ -122,6 +122,18 @@ stage.run_job(read_json(Path(sys.argv[1])))
     assert not list(tmp_path.glob(".*.lock"))
 
 
+def test_what_is_made_is_not_made_again_over_its_readers(tmp_path, shout):
+    """A process that started late (its own starter is dead) finds what another one has made since."""
+    (tmp_path / "in.txt").write_text("hello")
+    stage.run_job(spec(tmp_path))
+    before = (tmp_path / "out.txt").stat().st_mtime_ns
+    assert stage.run_job(spec(tmp_path)) == {"letters": 5}
+    assert (tmp_path / "out.txt").stat().st_mtime_ns == before
+    (tmp_path / "in.txt").write_text("other")
+    stage.run_job(spec(tmp_path))
+    assert (tmp_path / "out.txt").read_text() == "OTHER"
+
+
 def test_an_orphan_that_makes_something_else_is_waited_for_and_its_work_replaced(tmp_path, shout):
     (tmp_path / "in.txt").write_text("hello")
     lock = tmp_path / ".out.txt.lock"

@@ -41,8 +41,8 @@ def _is_there(path: Path, descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def alone(path: Path, tell: Callable[[str], None], poll: float = 1.0) -> Iterator[bool]:
-    """Hold the lock file ``path``, which is removed at the end; yield whether another process had it first.
+def alone(path: Path, tell: Callable[[str], None], poll: float = 1.0) -> Iterator[None]:
+    """Hold the lock file ``path``, which is removed at the end.
 
     Whoever waits is told by ``tell`` which process it waits for.
     """
@@ -55,7 +55,7 @@ def alone(path: Path, tell: Callable[[str], None], poll: float = 1.0) -> Iterato
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()} on {platform.node()}".encode())
-        yield waited
+        yield
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)

@@ -328,7 +328,8 @@ def _made(finals: dict[str, Path], key: str) -> dict | None:
 def run_job(spec: dict) -> dict:
     """Run the job that ``spec`` describes; return what the stage returned.
 
-    Where another process runs the same job (what started it was killed, and started anew), this one waits for its end.
+    Where another process runs the same job (what started it was killed alone, and started anew), this one waits for its
+    end. What is made already, from the same inputs by the same code, stays: delete it to make it again.
 
     Raises SearchtuneError (with its subclasses) for anything that a user can mend. On failure no
     output exists under its final name; the work folder stays, so that a resumed job goes on. Where ``spec["spare"]``
@@ -367,9 +368,10 @@ def run_job(spec: dict) -> dict:
     )
     for path in finals.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    with alone(first.with_name(f".{first.name}.lock"), job.log) as waited:
-        if waited and (made := _made(finals, key)) is not None:
-            job.log("is made, by the process that this one waited for")
+    with alone(first.with_name(f".{first.name}.lock"), job.log):
+        # Snakemake removes the outputs of a job before it starts it: what is here another process has made meanwhile
+        if (made := _made(finals, key)) is not None:
+            job.log(f"{first} is made already")
             return made
         return _make(job, finals, recipe, key, started, bool(spec.get("spare")))
 
