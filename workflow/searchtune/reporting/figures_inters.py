@@ -149,7 +149,7 @@ def tasks(tables: dict[str, Loaded], folder: Path) -> None:
         [f"{readable(task)}\n{readable(dataset)}, {metric}" for task, dataset, metric in sets],
     )
     axes.set_ylim(-len(sets) + 0.5, 0.5)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     axes.set_xlim(left=0)
     axes.set_xlabel("score (0 to 1)\n95% interval over test examples")
     _key(figure, axes, kinds)

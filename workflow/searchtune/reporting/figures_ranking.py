@@ -148,7 +148,7 @@ def funnel(tables: dict[str, Loaded], folder: Path) -> None:
             color=GREY,
         )
     axes.set_yticks([-i for i in range(len(stages))], [readable(stage) for stage in stages])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("items: in (light), out (dark)")
     axes.xaxis.set_major_locator(few_ticks())

@@ -34,7 +34,7 @@ def bar_plot(groups: Sequence[tuple[str, Sequence[Bar]]], unit: str, colour: str
         y -= 1.2
     axes.set_yticks(ticks, labels)
     axes.set_ylim(y + 0.6, 0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(few_ticks())

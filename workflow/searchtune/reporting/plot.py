@@ -215,7 +215,7 @@ def dot_plot(
         y -= 1.15
     axes.set_yticks(ticks, labels)
     axes.set_ylim(y + 0.6, 0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit)
     if zero:
