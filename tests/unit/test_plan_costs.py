@@ -127,7 +127,7 @@ def test_work_of_rows_from_elsewhere_is_their_reasoning():
     )
     sizer = Sizer(Graph([synthesis, pack, plain, told]))
     assert work_of(plain, sizer) == Work(size=60, model=True)
-    assert work_of(told, sizer).tokens == pytest.approx(60 * (30 + 50 * 1.4))
+    assert work_of(told, sizer).tokens == pytest.approx(60 * (30 + 50 * 1.4)) and work_of(told, sizer).size == 60
     # measured without a judge alone: the others' rate, far beyond what was measured, and the bound of its tokens
     rows = [past("a", work, 5 + work * 2e-12) for work in (0.0, 1e13, 1e14)] + [past("a", 0, 0.2, "limrank.source")]
     model = CostModel.of(rows)

@@ -6,7 +6,7 @@ of such bounds is fitted (costs.py). Stages without a model count what their tim
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from searchtune.commands.planning.jobs import PlannedJob
 from searchtune.commands.planning.sizes import PASSAGE_TOKENS, TOKENS_A_WORD, Sizer
@@ -315,9 +315,8 @@ def _source(job: PlannedJob, sizer: Sizer) -> Work:
     rows = sizer.synthetic_rows(job)
     if not job.files("judge"):
         return Work(size=rows, model=True)  # none of a model's work, but of the stage that elsewhere has much of it
-    args = job.args
-    each = args["judge_tokens"] + args["planted_words"] * TOKENS_A_WORD
-    return _language(job, sizer, rows * each, "judge")
+    each = job.args["judge_tokens"] + job.args["planted_words"] * TOKENS_A_WORD
+    return replace(_language(job, sizer, rows * each, "judge"), size=rows)
 
 
 STAGES: dict[str, Callable[[PlannedJob, Sizer], Work]] = {
