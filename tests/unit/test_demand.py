@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from searchtune.demand import gpus, late, megabytes, memory, minutes, vectors_mb
+from searchtune.demand import LONGEST, gpus, late, megabytes, memory, minutes, vectors_mb
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def test_time_grows_with_inputs_and_attempts(inputs):
     # 3 MiB at 1024 minutes a GiB
     assert [minutes(30, 1024)(None, inputs, attempt) for attempt in (1, 2)] == [33, 66]
     assert minutes(30, 0)(None, [], 1) == 30
+
+
+def test_no_corpus_asks_for_more_time_than_a_partition_has(inputs):
+    # 3 MiB at a million minutes a GiB are 2929 minutes
+    assert minutes(0, 10**6)(None, inputs, 1) == LONGEST
+    assert [minutes(1000, 0)(None, [], attempt) for attempt in (1, 2)] == [1000, LONGEST]
 
 
 def test_what_is_not_there_yet_is_asked_again_later(tmp_path):

@@ -2,18 +2,20 @@
 
 import json
 import math
+import re
 
 import pytest
 from helpers import ROOT
+from rules import rule_texts
 
 from searchtune.commands.planning.costs import CostModel, fit, left_out, pooled, speed_of, stage_error, typical
-from searchtune.commands.planning.estimate import longest_chain, plan_of
+from searchtune.commands.planning.estimate import Estimate, longest_chain, plan_of
 from searchtune.commands.planning.gates import download_of, gates_of
-from searchtune.commands.planning.history import COLUMNS, Past, history_of, past_of
+from searchtune.commands.planning.history import COLUMNS, Past, history_of, past_of, plausible_cpu
 from searchtune.commands.planning.jobs import Graph, PlannedJob
 from searchtune.commands.planning.sizes import Sizer, sizes
 from searchtune.commands.planning.text import as_text, count, size, span, table
-from searchtune.commands.planning.work import STAGES, Work, work_of
+from searchtune.commands.planning.work import STAGES, Work, asked, work_of
 from searchtune.registry.table import load_registry
 from searchtune.stage import STAGES as KNOWN
 
@@ -56,6 +58,104 @@ def test_work_of_tuning_counts_adapters_less_and_finds_its_tokens_two_steps_back
     full = job("train.sft", args | {"full": True}, tune.inputs, {"model": "x"})
     assert work_of(full, Sizer(graph)).amount == 6 * 134_515_008 * 500
     assert work_of(tokens, Sizer(graph)).amount == 1000
+
+
+def limrank_graph(faults=(), **more):
+    """Two rerankers (one with two modes), a collection of 50 test queries and a question set, answers, verdicts."""
+    args = {"n_queries": 4, "faults": list(faults)}
+    rerankers = [
+        job("rerank.reasoning", args | {"modes": modes}, outputs={"reranked": f"r{len(modes)}"})
+        for modes in (["direct", "reasoning"], ["direct"])
+    ]
+    sets = [
+        job("collections.build", {"id": "nq", "n_test": 50}, outputs={"collection": "c/nq"}),
+        job("limrank.questions", outputs={"questions": "q/gpqa"}),
+    ]
+    args = {"top_k": [2, 1], "more_questions": 6, "n_samples": 3, "price_faults": True, "max_passage_tokens": 50}
+    args |= {"short_tokens": 10, "choice_tokens": 70, "max_model_len": 260} | more
+    inputs = {"model": "resources/models/smollm2-135m-instruct", "sets": ["c/nq", "q/gpqa"], "reranked": ["r2", "r1"]}
+    answer = job("limrank.answer", args, inputs, {"answers": "a"})
+    judge = job("limrank.judge_answers", {"max_model_len": 150}, {"model": inputs["model"], "answers": "a"})
+    return answer, judge, Sizer(Graph([*rerankers, *sets, answer, judge]))
+
+
+def test_work_of_answers_counts_every_system_set_and_sample():
+    answer, judge, sizer = limrank_graph()
+    # 4 reranked questions and 6 more; 3 modes, each with its own order and the faulty one: 10 + 6 * 4 prompts for each k
+    assert asked(answer, sizer) == [
+        *((10, 0, 10), (10, 1, 10), (34, 2, 10), (34, 1, 10)),
+        *((10, 0, 70), (34, 2, 70), (34, 1, 70)),
+    ]
+    # 100 tokens a question, 50 a passage, and the answer, at most 260 in all
+    read = 10 * 110 + 10 * 160 + 34 * 210 + 34 * 160 + 10 * 170 + 34 * 260 + 34 * 220
+    assert work_of(answer, sizer) == Work(2 * 134_515_008 * 3 * read, 3 * read, 3 * read, model=True)
+    # 100 a question, the answer, and 8 for yes or no, at most 150 in all
+    judged = 3 * (88 * 118 + 78 * 150)
+    assert work_of(judge, sizer).tokens == judged and not sizer.guesses
+
+
+def test_work_of_answers_follows_faults_that_a_run_was_made_with():
+    priced, _, sizer = limrank_graph(faults=["L7"])  # such a run has no right order left to compare with
+    assert (22, 2, 10) in asked(priced, sizer)
+    every, _, sizer = limrank_graph(price_faults=False)
+    assert (22, 2, 10) in asked(every, sizer)
+
+
+def test_work_of_baselines_is_that_of_their_kind():
+    args = {"n_queries": 5, "depth": 20, "max_query_tokens": 40, "max_passage_tokens": 80, "max_reasoning_tokens": 100}
+    inputs = {"model": "resources/models/tiny-lm", "collections": ["a", "b"]}
+
+    def work(kind):
+        rank = job("rerank.baseline", args | {"kind": kind}, inputs)
+        return work_of(rank, Sizer(Graph([rank])))
+
+    # 2 sets of 5 queries, 20 passages each; half a query's tokens and a passage's
+    assert work("seq2seq") == work("direct") == Work(2 * 139_584 * 200 * 100, 200 * 100, 200 * 100, model=True)
+    assert work("reasoning").tokens == 200 * 200
+    assert work("scalar") == work("cross_encoder") == Work(2 * 139_584 * 200 * 100, 0.0, 200, model=True)
+
+
+def test_work_of_rows_from_elsewhere_is_their_reasoning():
+    made = {"n_seeds": 10, "personas_per_seed": 2, "n_positives": 1, "n_hard": 1, "n_random": 1}
+    synthesis = job("limrank.synthesize", made, outputs={"synthesis": "s"})
+    pack = job("limrank.pack", {}, {"synthesis": "s"}, {"direct_train": "p/direct.train.jsonl"})
+    plain = job("limrank.source", {}, {"like": "p/direct.train.jsonl"})
+    told = job(
+        "limrank.source",
+        {"judge_tokens": 30, "planted_words": 50},
+        {"like": "p/direct.train.jsonl", "judge": "resources/models/tiny-lm"},
+    )
+    sizer = Sizer(Graph([synthesis, pack, plain, told]))
+    assert work_of(plain, sizer) == Work(size=60, model=True)
+    assert work_of(told, sizer).tokens == pytest.approx(60 * (30 + 50 * 1.4)) and work_of(told, sizer).size == 60
+    # measured without a judge alone: the others' rate, far beyond what was measured, and the bound of its tokens
+    rows = [past("a", work, 5 + work * 2e-12) for work in (0.0, 1e13, 1e14)] + [past("a", 0, 0.2, "limrank.source")]
+    model = CostModel.of(rows)
+    much = Work(1e15, tokens=77.0, model=True)
+    assert model.predict("limrank.source", much, "cpu_s") == pytest.approx(2000, rel=0.01)
+    assert model.beyond("limrank.source", much) == 1000 and model.beyond("limrank.source", Work(model=True)) == 0
+    assert Estimate(told, much, model, 1e14).tokens == 77
+
+
+def test_work_of_plaids_loss_is_an_exact_search_and_an_index_for_each_number_of_bits():
+    build = job("collections.build", {"id": "squad", "max_passages": 100, "n_test": 10}, outputs={"collection": "c"})
+    student = job("train.student", {"passage_length": 100, "query_length": 32, "dim": 128}, outputs={"model": "s"})
+
+    def work(bits):
+        loss = job("udapdr.plaid_loss", {"splits": ["test"], "nbits": bits}, {"collection": "c", "student": "s"})
+        return work_of(loss, Sizer(Graph([build, student, loss])))
+
+    # 10 queries of 32 tokens against 10,000 vectors of 128; 1,600 centroids
+    search = 2 * 10 * 32 * 128 * 10_000
+    assert work([]) == Work(search, model=True)
+    assert work([2, 4]).amount == pytest.approx(search + 2 * (2 * 128 * 10_000 * 1600 + 0.01 * search))
+
+
+def test_every_model_rule_has_its_work():
+    models = {name: text for name, text in rule_texts().items() if "gpu=" in text}
+    stages = {name: re.search(r'stage="([\w.]+)"', text).group(1) for name, text in models.items()}
+    assert {"limrank_source": "limrank.source", "limrank_tune_change": "train.sft"}.items() <= stages.items()
+    assert not {name: stage for name, stage in stages.items() if stage not in STAGES}
 
 
 def test_what_is_not_known_is_said():
@@ -194,6 +294,14 @@ def test_shipped_rows_are_read_and_tell_their_error():
     assert all(0.5 < whole[run] < 2 for run in whole if run.startswith(("ci", "demo")))
 
 
+def test_no_shipped_row_misleads_the_fit():
+    for row in past_of():
+        # measured by the job itself; Snakemake's clock begins and ends with the process
+        assert row.cpu_s <= 1.2 * row.wall_s * row.threads, f"{row.run} {row.job}"
+        assert row.work.amount or row.work.model or row.stage not in STAGES, f"{row.run} {row.job}"
+    assert [plausible_cpu(*given) for given in ((148, 4, 1), (0, 4, 1), (3, 4, 1), (7, 4, 2))] == [4, 4, 3, 7]
+
+
 def test_history_needs_benchmark_job_and_provenance(tmp_path):
     results = tmp_path / "results" / "ci"
     spec = {
@@ -220,8 +328,8 @@ def test_history_needs_benchmark_job_and_provenance(tmp_path):
         12,
     )
     assert list(row.row()) == COLUMNS
-    (results / "benchmarks/report_notebook.inters.tsv").write_text(f"{head}\n3.5\t0:00:03\t2\n")
-    assert {row.stage for row in history_of(results)} == {"report.tables", "report_notebook"}
+    (results / "benchmarks/report_notebook.inters.tsv").write_text(f"{head}\n3.5\t0:00:03\t112.7\n")
+    assert {row.stage: row.cpu_s for row in history_of(results)} == {"report.tables": 6.5, "report_notebook": 3.5}
 
 
 def test_units_by_hand():
@@ -247,7 +355,12 @@ def test_every_scale_is_planned_by_the_command(scale, capsys, monkeypatch):
     )
     assert all(one["reason"] for one in plan["why"])
     assert not [guess for guess in plan["guesses"] if guess.startswith("work of")]
+    stages = {row["stage"]: row for row in plan["stages"]}
+    assert stages["limrank.answer"]["tokens"] and stages["limrank.answer"]["gpu_s"]
+    assert "rerank.baseline" not in stages or stages["rerank.baseline"]["gpu_s"]
     if scale == "paper":
+        far = ("limrank.answer", "rerank.baseline", "limrank.source", "rerank.reasoning")
+        assert all(stages[name]["times_beyond_measured"] > 1000 for name in far)
         assert {gate["kind"] for gate in plan["gates"]} >= {"licensed file", "not pinned"} and plan["unknown_downloads"]
     else:
         assert plan["all"]["download_unknown"] == 0

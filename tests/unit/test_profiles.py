@@ -1,16 +1,16 @@
 """Profiles name rules that exist, ask for more with every attempt, and stay within the partitions."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from helpers import ROOT
+from rules import rule_texts
 
-RULES = {
-    name
-    for path in [*(ROOT / "workflow/rules").glob("*.smk"), ROOT / "workflow/Snakefile"]
-    for name in re.findall(r"^rule (\w+):", path.read_text(), flags=re.M)
-}
+from searchtune.demand import LONGEST, minutes
+
+RULES = rule_texts()
 PROFILES = {path.parent.name: yaml.safe_load(path.read_text()) for path in (ROOT / "profiles").glob("*/config.yaml")}
 SLURM = PROFILES["slurm"]
 PARTITIONS = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
@@ -23,7 +23,7 @@ def value(expression, attempt: int) -> int:
 
 def test_profiles_name_rules_that_exist():
     named = {group.split("=")[0] for group in SLURM["groups"]} | set(SLURM["set-resources"])
-    assert named <= RULES, named - RULES
+    assert named <= set(RULES), named - set(RULES)
     groups = {group.split("=")[1] for group in SLURM["groups"]}
     assert {part.split("=")[0] for part in SLURM["group-components"]} == groups
 
@@ -31,7 +31,7 @@ def test_profiles_name_rules_that_exist():
 def test_short_rules_of_a_cluster_run_where_snakemake_does():
     text = (ROOT / "workflow/Snakefile").read_text()
     local = re.search(r"^localrules:\n((?: +\w+,\n)+)", text, flags=re.M).group(1)
-    assert set(re.findall(r"\w+", local)) <= RULES
+    assert set(re.findall(r"\w+", local)) <= set(RULES)
 
 
 @pytest.mark.parametrize("resource", ["mem_mb", "runtime"])
@@ -42,10 +42,32 @@ def test_a_retry_gets_more(resource):
 
 
 def test_no_attempt_outgrows_every_partition():
-    longest = max(partition["max_runtime"] for partition in PARTITIONS.values() if "max_gpu" not in partition)
     last = SLURM["retries"] + 1
     for rule, resources in SLURM["set-resources"].items():
-        assert value(resources["runtime"], 1) < value(resources["runtime"], last) <= longest, rule
+        assert value(resources["runtime"], 1) < value(resources["runtime"], last) <= LONGEST, rule
+    assert value(SLURM["default-resources"]["runtime"], last) <= LONGEST
+    assert max(partition["max_runtime"] for partition in PARTITIONS.values() if "max_gpu" not in partition) == LONGEST
+
+
+def test_every_model_job_has_a_time_of_its_own():
+    # a rule that is made from another inherits what stands in the rules, not what the profile says of the other
+    models = {name for name, text in RULES.items() if "gpu=" in text}
+    assert {"limrank_rerank_change", "udapdr_latency", "dense"} <= models
+    without = {name for name in models if "runtime=" not in RULES[name] and name not in SLURM["set-resources"]}
+    assert not without, f"{without} would get the default of {SLURM['default-resources']['runtime']} minutes"
+    assert not [name for name in models if "mem_mb=" not in RULES[name]]
+
+
+@pytest.mark.parametrize("mem_mb", [1000, 120_000, 250_000])
+def test_a_long_job_without_a_gpu_stays_out_of_their_partition(tmp_path, mem_mb):
+    partitions = pytest.importorskip("snakemake_executor_plugin_slurm.partitions")
+    with (tmp_path / "corpus").open("wb") as corpus:
+        corpus.truncate(14 * 2**30)  # sparse
+    time = minutes(60, 720)(None, [str(tmp_path / "corpus")], SLURM["retries"] + 1)
+    job = SimpleNamespace(threads=16, resources={"mem_mb": mem_mb, "runtime": time, "tasks": 0, "gpu": 0})
+    offers = partitions.read_partition_file(ROOT / "profiles/slurm/partitions.yaml")
+    fits = {offer.name: offer.score_job_fit(job) for offer in offers}
+    assert fits["standard"] and max(fits, key=lambda name: fits[name] or 0) == "standard", fits
 
 
 def test_a_gpu_job_is_one_task_and_only_some_partition_takes_it():

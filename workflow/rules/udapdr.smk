@@ -255,6 +255,7 @@ rule udapdr_teachers:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
+        mem_mb=memory(2500),
         gpu=gpus(config),
     params:
         stage="score.teachers",
@@ -399,6 +400,7 @@ rule udapdr_rerank:
         "../../envs/distil.yaml"
     threads: config["hardware"]["light_threads"]
     resources:
+        mem_mb=memory(2500),
         gpu=gpus(config),
     params:
         stage="rerank.cross_encoder",

@@ -68,12 +68,19 @@ def late(least: int, length: int) -> Demand:
     return demand
 
 
+# minutes. A cluster refuses a job that asks for more than its partition allows, or puts it where GPUs idle beside it
+LONGEST = 1440
+
+
 def minutes(least: int, per_gb: float) -> Demand:
-    """Return a rule's ``runtime``: ``least`` and so much for each GiB of its inputs; once more with every retry."""
+    """Return a rule's ``runtime``: ``least`` and so much for each GiB of its inputs; once more with every retry.
+
+    Never above ``LONGEST``, which is that of the longest partition without GPUs (profiles/slurm/partitions.yaml).
+    """
 
     def demand(wildcards: Any, input: Iterable[str], attempt: int) -> int:
         """Return the minutes of one job."""
-        return int(least + per_gb * megabytes(input) / 1024) * attempt
+        return min(int(least + per_gb * megabytes(input) / 1024) * attempt, LONGEST)
 
     return demand
 

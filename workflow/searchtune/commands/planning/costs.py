@@ -101,9 +101,12 @@ class CostModel:
         return line.at(QUANTITIES[name][0](work)) * (self.speed if name == "cpu_s" else 1.0)
 
     def beyond(self, stage: str, work: Work) -> float:
-        """Return how many times larger the work is than the largest measured; 0 where that says nothing."""
+        """Return how many times larger the work is than the largest measured; 0 where that says nothing.
+
+        Where a stage was measured only without its model, the largest is what is lost in the start of any stage.
+        """
         line = self.lines.get((stage, "cpu_s"))
-        return work.amount / line.largest if line and line.largest and line.rate else 0.0
+        return work.amount / (line.largest or TELLING) if line and line.rate else 0.0
 
 
 def pooled(lines: dict[tuple[str, str], Line], rows: Iterable[Past]) -> dict[tuple[str, str], Line]:

@@ -21,7 +21,8 @@ class Estimate:
     def __init__(self, job: PlannedJob, work: Work, model: CostModel, gpu_flops: float) -> None:
         self.job, self.work = job, work
         self.cpu_s = model.predict(job.stage, work, "cpu_s")
-        self.tokens = (model.predict(job.stage, work, "tokens") or 0.0) if work.tokens else 0.0
+        tokens = model.predict(job.stage, work, "tokens") if work.tokens else 0.0
+        self.tokens = work.tokens if tokens is None else tokens  # of a stage that was not measured the bound is known
         self.disk = model.predict(job.stage, work, "bytes")
         self.beyond = model.beyond(job.stage, work)
         self.download = None

@@ -129,9 +129,19 @@ def _without_stage(results: Path, run: str, known: set[str]) -> list[Past]:
             wall, cpu = float(row["s"]), float(row["cpu_time"])
         except (KeyError, ValueError):
             continue
-        # Snakemake looks at a job now and then: of a short one it may have seen no CPU time
-        found.append(Past(run, path.stem, path.stem.split(".")[0], Work(), 1, wall, cpu or wall, 0.0, 0.0))
+        found.append(
+            Past(run, path.stem, path.stem.split(".")[0], Work(), 1, wall, plausible_cpu(cpu, wall, 1), 0.0, 0.0)
+        )
     return found
+
+
+def plausible_cpu(cpu: float, wall: float, threads: int) -> float:
+    """Return the CPU seconds that a job can have taken, by Snakemake's measure: at most its threads for all its time.
+
+    Snakemake looks at a job now and then: of a short one it may have seen nothing (0: its wall time is taken), and of
+    a notebook it has counted 148 s in 4 s of wall time.
+    """
+    return min(cpu or wall, wall * threads)
 
 
 def _record(file: Path) -> dict | None:

@@ -79,9 +79,13 @@ class Sizer:
             render = next((found for found in rendered if found.stage == "inters.render"), None)
             if render is not None:
                 return float(render.args["total_tokens"])
-        pack, synthesis = (self.graph.behind(job, stage)[0] for stage in ("limrank.pack", "limrank.synthesize"))
-        made = synthesis.args
-        rows = made["n_seeds"] * made["personas_per_seed"] * (made["n_positives"] + made["n_hard"] + made["n_random"])
+        pack, rows = self.graph.behind(job, "limrank.pack")[0], self.synthetic_rows(job)
         reasoning = "reasoning" in Path(job.files("train")[0]).name
         words = pack.args["max_passage_words"] + reasoning * pack.args["max_reasoning_words"]
         return rows * min(words * TOKENS_A_WORD, job.args["max_length"])
+
+    def synthetic_rows(self, job: PlannedJob) -> int:
+        """Return how many rows LimRank's synthesizer, which is behind the job, gives at most."""
+        made = self.graph.behind(job, "limrank.synthesize")[0].args
+        passages = made["n_positives"] + made["n_hard"] + made["n_random"]
+        return int(made["n_seeds"] * made["personas_per_seed"] * passages)

@@ -5,13 +5,16 @@ A forward pass of N weights over a token costs 2N operations, its backward pass 
 of such bounds is fitted (costs.py). Stages without a model count what their time grows with.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from searchtune.commands.planning.jobs import PlannedJob
 from searchtune.commands.planning.sizes import PASSAGE_TOKENS, TOKENS_A_WORD, Sizer
+from searchtune.synthesis.limrank_answer_judge import ANSWER_TOKENS as VERDICT_TOKENS
 
 FORWARD, FULL, ADAPTERS = 2, 6, 4
+PLAID_SHARE = 0.01  # of the vectors that PLAID looks at, about
+QUESTION_TOKENS = 100  # of a question with its choices and the words around it, about
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,27 @@ def _late(job: PlannedJob, sizer: Sizer) -> Work:
     vectors = sizer.passages(collection) * length
     encode = 0 if index else FORWARD * _weights(job, sizer) * vectors
     queries = sizer.queries(collection, job.args["splits"]) * len(job.args["systems"])
-    one = (student.args.get("query_length") or 32) * (student.args.get("dim") or 128)
-    search = float(FORWARD * queries * one * vectors)
+    search = _search(queries, vectors, student)
     if sizer.passages(collection) > 100_000:
-        search *= 0.01  # PLAID looks at a small share of the vectors
+        search *= PLAID_SHARE
     return Work(encode + search, size=0 if index else vectors, model=True)
+
+
+def _search(queries: int, vectors: float, student: PlannedJob) -> float:
+    """Return the operations of comparing every token of the queries with every vector."""
+    one = (student.args.get("query_length") or 32) * (student.args.get("dim") or 128)
+    return float(FORWARD * queries * one * vectors)
+
+
+def _plaid_loss(job: PlannedJob, sizer: Sizer) -> Work:
+    """Search all vectors; then, for each number of bits, group them around centroids and look at a share of them."""
+    collection = job.files("collection")[0]
+    student = sizer.graph.behind(job, "train.student")[0]
+    vectors = sizer.passages(collection) * min(student.args.get("passage_length") or PASSAGE_TOKENS, PASSAGE_TOKENS)
+    search = _search(sizer.queries(collection, job.args["splits"]), vectors, student)
+    # each vector is compared with all centroids, 16 times the root of the vectors, as ColBERT's indexer sets them
+    grouped = float(FORWARD * vectors * 16 * vectors**0.5 * (student.args.get("dim") or 128))
+    return Work(search + len(job.args["nbits"]) * (grouped + PLAID_SHARE * search), model=True)
 
 
 def _tokenize(job: PlannedJob, sizer: Sizer) -> Work:
@@ -231,13 +250,73 @@ def _synthesize(job: PlannedJob, sizer: Sizer) -> Work:
     return _language(job, sizer, seeds * asked + judged, "writer")
 
 
-def _reasoning(job: PlannedJob, sizer: Sizer) -> Work:
+def _pairs(job: PlannedJob, sizer: Sizer) -> float:
+    """Return how many pairs of its collections a job reranks."""
+    queries = sum(job.args["n_queries"] or sizer.queries(path, ["test"]) for path in job.files("collections"))
+    return float(queries * job.args["depth"])
+
+
+def _pair_tokens(job: PlannedJob, modes: Iterable[str]) -> float:
+    """Return the tokens of one pair, read and written in each of the modes; a query is taken as half its budget."""
     args, tokens = job.args, 0.0
-    for mode in args["modes"]:
+    for mode in modes:
         tokens += args["max_query_tokens"] / 2 + args["max_passage_tokens"]
-        tokens += args["max_reasoning_tokens"] if mode != "direct" else 0
-    queries = sum(args["n_queries"] or sizer.queries(collection, ["test"]) for collection in job.files("collections"))
-    return _language(job, sizer, queries * args["depth"] * tokens)
+        tokens += args["max_reasoning_tokens"] if mode == "reasoning" else 0
+    return tokens
+
+
+def _reasoning(job: PlannedJob, sizer: Sizer) -> Work:
+    return _language(job, sizer, _pairs(job, sizer) * _pair_tokens(job, job.args["modes"]))
+
+
+def _baseline(job: PlannedJob, sizer: Sizer) -> Work:
+    """Rerank with a model of some kind; those with a relevance head are no language models and count no tokens."""
+    kind, pairs = job.args["kind"], _pairs(job, sizer)
+    asked = _language(job, sizer, pairs * _pair_tokens(job, [kind]))
+    return Work(asked.amount, size=pairs, model=True) if kind in ("cross_encoder", "scalar") else asked
+
+
+def asked(job: PlannedJob, sizer: Sizer) -> list[tuple[int, int, int]]:
+    """Return (prompts, passages in each, tokens that an answer may have) of a ``limrank.answer`` job, by set and number
+    of passages. A prompt that several systems give is asked once; how many do is not known, so that each counts."""
+    args, found = job.args, []
+    makers = [sizer.graph.maker(path) for path in job.files("reranked")]
+    rerankers = [maker.args for maker in makers if maker is not None]
+    for path in job.files("sets"):
+        maker = sizer.graph.maker(path)
+        choice = maker is not None and maker.stage == "limrank.questions"
+        budget = args["choice_tokens" if choice else "short_tokens"]
+        own = rerankers[0]["n_queries"] or sizer.queries(path, ["test"])
+        every = own + args["more_questions"]
+        runs = sum(len(r["modes"]) * (2 if args["price_faults"] and not r["faults"] else 1) for r in rerankers)
+        # nobody's passages, the right one where it is known, and those of BM25 and of each reranker
+        found += [(every, 0, budget)] + [(every, 1, budget)] * (not choice)
+        found += [(every + runs * own, k, budget) for k in args["top_k"]]
+    return found
+
+
+def _answer(job: PlannedJob, sizer: Sizer) -> Work:
+    args, tokens = job.args, 0.0
+    for prompts, k, budget in asked(job, sizer):
+        tokens += prompts * min(QUESTION_TOKENS + k * args["max_passage_tokens"] + budget, args["max_model_len"])
+    return _language(job, sizer, args["n_samples"] * tokens)
+
+
+def _judge_answers(job: PlannedJob, sizer: Sizer) -> Work:
+    """Read each answer with its question and say yes or no; answers that are alike are judged once, but count here."""
+    answer, tokens = sizer.graph.behind(job, "limrank.answer")[0], 0.0
+    for prompts, _, budget in asked(answer, sizer):
+        tokens += prompts * min(QUESTION_TOKENS + budget + VERDICT_TOKENS, job.args["max_model_len"])
+    return _language(job, sizer, answer.args["n_samples"] * tokens)
+
+
+def _source(job: PlannedJob, sizer: Sizer) -> Work:
+    """Draw as many rows as the synthesizer gave; only where rows are to hold a reasoning does its judge write it."""
+    rows = sizer.synthetic_rows(job)
+    if not job.files("judge"):
+        return Work(size=rows, model=True)  # none of a model's work, but of the stage that elsewhere has much of it
+    each = job.args["judge_tokens"] + job.args["planted_words"] * TOKENS_A_WORD
+    return replace(_language(job, sizer, rows * each, "judge"), size=rows)
 
 
 STAGES: dict[str, Callable[[PlannedJob, Sizer], Work]] = {
@@ -266,6 +345,11 @@ STAGES: dict[str, Callable[[PlannedJob, Sizer], Work]] = {
     "udapdr.latency": _latency,
     "limrank.synthesize": _synthesize,
     "rerank.reasoning": _reasoning,
+    "rerank.baseline": _baseline,
+    "limrank.answer": _answer,
+    "limrank.judge_answers": _judge_answers,
+    "limrank.source": _source,
+    "udapdr.plaid_loss": _plaid_loss,
 }
 
 
