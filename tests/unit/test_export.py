@@ -320,6 +320,20 @@ def test_no_licence_with_a_word_that_holds_back_is_free():
     assert all(terms.why for terms in LICENCES.values())
 
 
+def test_what_adapt_and_synthesize_are_made_of_may_leave():
+    from searchtune.plan import plan
+
+    part = plan(ROOT, {"scale": "adapt", "papers": ["udapdr"]})
+    sources = {pair.split("/")[1] for pair, entry in part["inters"]["pairs"].items() if entry["n_train"]}
+    used = {part["inters"]["sources"][name]["licence"] for name in sources}
+    used |= {part["models"][name]["licence"] for name in (part["inters"]["base"], part["udapdr"]["encoder"])}
+    rows = plan(ROOT, {"scale": "synthesize", "papers": ["limrank"]})
+    limrank = rows["limrank"]
+    used |= {rows["models"][limrank[name]]["licence"] for name in ("writer", "judge", "leak_encoder")}
+    used |= {rows["collections"][limrank["planted_collection"]]["licence"]}
+    assert len(used) >= 4 and [name for name in used if not terms_of(name).allowed] == []
+
+
 def test_the_hub_s_licence():
     assert hub_licence(["MIT", "MIT (stated, no licence file)"]) == "mit"
     assert hub_licence(["MIT", "Apache-2.0"]) == "other" and hub_licence(["NIST topics"]) == "other"

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     whole = argparse.ArgumentParser(
         prog="searchtune",
-        description="Plan, check, compare, trace, export runs; adapt a retriever to your texts, search, write training rows.",
+        description="Plan, check, compare, trace, export runs; adapt a retriever to your texts, search, write rows.",
     )
     parts = whole.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():

@@ -41,7 +41,7 @@ def refused(item: Item, reasons: list[Reason], as_json: bool) -> int:
     if as_json:
         rows = [reason.as_row() for reason in reasons]
         print(json.dumps({"exported": False, "artefact": item.chain.path, "reasons": rows}, ensure_ascii=False))
-    print(refusal(item.chain, reasons), file=sys.stderr)
+    print("\n  ".join(refusal(item.chain, reasons)), file=sys.stderr)
     return REFUSED
 
 

@@ -132,17 +132,17 @@ def reasons_to_stay(chain: Chain) -> list[Reason]:
     return found + [Reason(LICENCE, name, paths, terms_of(name).why) for name, paths in barred.items()]
 
 
-def refusal(chain: Chain, reasons: list[Reason]) -> str:
-    """Return the reasons in words, one a line, and what to do about them."""
+def refusal(chain: Chain, reasons: list[Reason]) -> list[str]:
+    """Return the lines that say what stays, each reason, and what to do about them."""
     mend = [_MEND[mark] for mark in (CANARY, LICENCE) if any(reason.mark == mark for reason in reasons)]
-    lines = [f"{chain.path} stays on this machine:", *(f"  {reason.text()}" for reason in reasons)]
-    return "\n".join([*lines, *(f"To mend it: {text}" for text in mend)])
+    told = [f"{chain.path} stays on this machine", *(reason.text() for reason in reasons)]
+    return [*told, *(f"to mend it: {text}" for text in mend)]
 
 
 def refuse(chain: Chain, error: type[SearchtuneError] = DataError) -> None:
-    """Raise ``error`` with every reason if an artefact may not leave this machine."""
+    """Raise ``error`` with every reason, in one line, if an artefact may not leave this machine."""
     if reasons := reasons_to_stay(chain):
-        raise error(refusal(chain, reasons))
+        raise error("; ".join(refusal(chain, reasons)))
 
 
 def public_name(node: Node) -> str:
