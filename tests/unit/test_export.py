@@ -270,6 +270,7 @@ def test_a_text_that_names_a_folder_of_this_machine_stays(project, capsys):
     assert "training.json, line 2 names" in failed(project, TUNED, capsys)
     with pytest.raises(DataError, match=r"training.json, line 2 names"):
         check_names(project / TUNED, {str(project)})
+    check_names(project / TUNED, {str(project)[:-1]})  # another folder, whose name this one's begins with
 
 
 def test_folders_of_the_user_s_are_not_overwritten(project, capsys):

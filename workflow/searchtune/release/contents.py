@@ -1,6 +1,7 @@
 """What of an artefact leaves: its kind by its files, the files that go, and a search for paths of this machine."""
 
 import gzip
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,12 +82,12 @@ def _lines(path: Path) -> Iterator[str]:
 
 def check_names(folder: Path, private: Iterable[str]) -> None:
     """Raise DataError if a text in ``folder`` names a ``private`` path; weights and vocabularies are not read."""
-    words = sorted(private)
+    words = re.compile("(?:" + "|".join(map(re.escape, sorted(private))) + r")(?![\w.-])")
     for path in files_of(folder):
         if not path.name.endswith(_OPAQUE):
             for number, line in enumerate(_lines(path), 1):
-                if found := next((word for word in words if word in line), ""):
+                if found := words.search(line):
                     raise DataError(
-                        f"{path.relative_to(folder)}, line {number} names {found}, a folder of this machine, so "
+                        f"{path.relative_to(folder)}, line {number} names {found[0]}, a folder of this machine, so "
                         "nothing was exported; run that step again with paths below the project's folder"
                     )

@@ -19,7 +19,7 @@ from searchtune.stage import FETCH, check_input, provenance_of, shortage_of
 
 CANARY, LICENCE = "canary", "licence"
 SILENT = "not stated"
-_ASKED = "its publisher asks not to train on it, and not to spread it"
+_ASKED = "its publisher asks that it never appears in training data"
 _MEND = {
     CANARY: "run it on data without one (canary_data: evaluate_only, or the scales adapt and synthesize)",
     LICENCE: "put other data or another model in its place and run again, or correct the licence in the registry or "

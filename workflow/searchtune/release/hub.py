@@ -150,9 +150,13 @@ def facts_of(item: Item) -> dict[str, Any]:
 
 
 def private_paths(chain: Chain) -> set[str]:
-    """Return the paths that no exported text may name: the project's folder, and what lay outside of it."""
+    """Return the paths that no exported text may name: the project's folder, what lay outside of it, the user's home.
+
+    A home such as /root names nobody, and texts name it often.
+    """
     outside = {node.path for node in chain.nodes.values() if Path(node.path).is_absolute()}
-    return {str(chain.root), *outside} - {"/"}
+    home = {str(Path.home())} if len(Path.home().parts) > len(("/", "home")) else set()
+    return {str(chain.root), *outside, *home} - {"/"}
 
 
 def write_folder(item: Item, target: Path) -> dict[str, Any]:
