@@ -12,8 +12,9 @@ from searchtune import cli
 from searchtune.commands import adapt, folder
 from searchtune.errors import ConfigError, DataError, ModelError
 from searchtune.files import write_json, write_jsonl, write_tsv
+from searchtune.registry.table import ROOT
 from searchtune.release.card import comparison, render_card, score_rows
-from searchtune.release.export import refuse_canary
+from searchtune.release.gate import chain_of, refuse
 
 FACTS = {
     "target": "notes",
@@ -115,19 +116,18 @@ def test_a_corpus_that_does_not_fit_the_memory_is_said_so_beforehand(tmp_path):
     part = {"student": {"passage_length": 128}}
     # 8,192 passages at once of 128 tokens at most, 3 KB each: 3 GiB; 70 million tokens of text, thrice: 1 GiB
     large = folder.Folder(tmp_path, "beir", 1, 100_000, 50_000_000, 40)
-    said = adapt.memory_line(large, part, machine=4096)
+    said = adapt.memory_line(adapt.memory_of(large, part), machine=4096)
     assert said.startswith("memory: about 4.7 GiB") and "WARNING: this machine has 4.0 GiB" in said
-    assert "WARNING" not in adapt.memory_line(large, part, machine=8192)
+    assert "WARNING" not in adapt.memory_line(adapt.memory_of(large, part), machine=8192)
 
 
 def arguments(path, **given):
-    rest = {"name": None, "licence": "", "cores": "1", "configfile": None, "dry_run": True}
+    rest = {"name": None, "licence": "", "cores": "1", "configfile": None, "json": False, "dry_run": True}
     return argparse.Namespace(**({"folder": path} | rest | given))
 
 
 def test_the_settings_are_a_sound_configuration_without_canaried_data(tmp_path, monkeypatch):
     from searchtune.plan import plan
-    from searchtune.registry.table import ROOT
 
     monkeypatch.setattr(adapt, "RESULTS", tmp_path)
     name, path, _ = adapt.settings_file(arguments(tmp_path), folder.inspect(notes(tmp_path / "my notes", 150)))
@@ -137,6 +137,34 @@ def test_the_settings_are_a_sound_configuration_without_canaried_data(tmp_path, 
     used = {name for name, pair in config["inters"]["pairs"].items() if pair["n_train"]}
     assert used == {f"query_generation/{name}" for name in ("gar_nq", "trec_robust", "trec_adhoc", "gov2")}
     assert not any(config["inters"]["sources"][pair.split("/")[1]]["canary"] for pair in used)
+
+
+def test_a_licence_that_would_bar_the_export_is_told_before_the_run(tmp_path, capsys):
+    folder_of = notes(tmp_path / "mine", 150)
+    assert cli.main(["adapt", str(folder_of), "--licence", "CC BY-NC 4.0", "-n"]) == 2
+    assert "would be refused at its export (non-commercial use only)" in capsys.readouterr().err
+    assert cli.main(["adapt", str(folder_of), "--licence", "CC-BY 4.0", "-n"]) == 2
+    assert "did you mean 'CC BY 4.0'?" in capsys.readouterr().err
+
+
+def test_the_plan_is_the_same_in_words_and_as_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(adapt, "RESULTS", tmp_path / "runs")
+    monkeypatch.setattr(adapt, "ROOT", tmp_path)
+    for name in ("config", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    # Snakemake's own dry run is left out: the plan is what is looked at
+    monkeypatch.setattr(adapt, "snakemake", lambda *_: 0)
+    given = ["adapt", str(notes(tmp_path / "mine", 150)), "--name", "mine_too", "-n"]
+    assert cli.main([*given, "--json"]) == 0
+    shown = capsys.readouterr().out
+    planned = json.loads(shown)["plan"]
+    assert (planned["passages"], planned["words"], planned["judged"]) == (150, 4500, False)
+    # two queries of each passage that is no demonstration, by each of the two prompts: 2 x 268
+    assert (planned["synthetic_queries"], planned["rerankers"]) == (536, 2) and planned["minutes"] > 0
+    assert cli.main(given) == 0
+    text = capsys.readouterr().out
+    assert f"about {planned['minutes']:.0f} minutes" in text and "150 passages, 4,500 words" in text
+    assert "0 human queries: too few to tell" in text
 
 
 def test_a_name_of_the_workflow_s_own_is_refused(tmp_path):
@@ -178,16 +206,19 @@ def test_the_card_says_what_its_queries_are():
     assert "On 31 human test queries" in human and "weaker" not in human and "not passed" not in human
 
 
-def test_a_model_with_a_canary_or_without_provenance_stays(tmp_path):
+def test_a_model_with_a_canary_a_barred_licence_or_no_provenance_stays(tmp_path):
     model = tmp_path / "adapted"
     model.mkdir()
     with pytest.raises(ModelError, match="no provenance"):
-        refuse_canary(model)
-    write_json(tmp_path / "adapted.prov.json", {"canary": ["bigbench"]})
-    with pytest.raises(ModelError, match=r"carry a canary \(bigbench\) and stays on this machine"):
-        refuse_canary(model)
-    write_json(tmp_path / "adapted.prov.json", {"canary": []})
-    refuse_canary(model)
+        chain_of(model, ModelError)
+    write_json(tmp_path / "adapted.prov.json", provenance(model) | {"canary": ["bigbench"]})
+    with pytest.raises(ModelError, match=r"stays on this machine; canary 'bigbench', brought by adapted"):
+        refuse(chain_of(model), ModelError)
+    write_json(tmp_path / "adapted.prov.json", provenance(model) | {"licences": ["CC BY-NC 4.0"]})
+    with pytest.raises(ModelError, match=r"licence 'CC BY-NC 4.0', brought by adapted: non-commercial use only"):
+        refuse(chain_of(model), ModelError)
+    write_json(tmp_path / "adapted.prov.json", provenance(model))
+    refuse(chain_of(model), ModelError)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +275,7 @@ def provenance(path):
 
 def test_what_leaves_the_machine_names_no_folder_of_the_user(tmp_path):
     from searchtune.collections.arguments import collection_args
-    from searchtune.release.export import steps_of
+    from searchtune.release.gate import steps_of
     from searchtune.stage import run_job
 
     corpus = tmp_path / "private plans"
@@ -260,7 +291,7 @@ def test_what_leaves_the_machine_names_no_folder_of_the_user(tmp_path):
         "params": collection_args(config, "mine"),
     }  # fmt: skip
     run_job(job)
-    steps = steps_of(tmp_path / "results" / "collections" / "mine")
+    steps = steps_of(chain_of(tmp_path / "results" / "collections" / "mine"))
     assert [step["artefact"] for step in steps if not step["stage"]] == ["private plans"]
     assert str(tmp_path) not in json.dumps(steps) and tmp_path.name not in json.dumps(steps)
 
@@ -330,7 +361,6 @@ def test_cost_is_work_times_the_rates_of_a_run(tmp_path):
 def test_the_work_of_an_adaptation_is_counted():
     from searchtune.commands.costs import work_of
     from searchtune.plan import plan
-    from searchtune.registry.table import ROOT
 
     part = plan(ROOT, {"scale": "adapt", "papers": ["udapdr"]})["udapdr"]
     work = work_of(part, 0, 1000, 50_000, 30)

@@ -14,11 +14,11 @@ from searchtune import cli
 from searchtune.collections.beir import Collection, Passage, Query
 from searchtune.commands import synthesis_costs, synthesize
 from searchtune.errors import ConfigError, DataError
-from searchtune.files import write_json, write_jsonl, write_tsv
+from searchtune.files import write_jsonl, write_tsv
 from searchtune.llm.engine import Completion, Sampling, Scored
 from searchtune.plan import plan
 from searchtune.prompts.templates import load_templates, render
-from searchtune.release.dataset import refuse_canary, split_rows
+from searchtune.release.dataset import split_rows
 from searchtune.release.dataset_warnings import warnings_of
 from searchtune.reranking.verdicts import FALSE, TRUE
 from searchtune.stage import Job
@@ -450,16 +450,20 @@ def test_models_of_their_own_write_queries_and_passages(tmp_path, monkeypatch):
 # ---- the data set
 
 
-def test_data_with_a_canary_are_refused(tmp_path):
+def test_rows_without_provenance_are_refused(tmp_path):
+    from searchtune.release.gate import chain_of
+
     folder = tmp_path / "synthesis"
     folder.mkdir()
     with pytest.raises(DataError, match="no provenance"):
-        refuse_canary(folder)
-    write_json(tmp_path / "synthesis.prov.json", {"canary": ["bigbench"]})
-    with pytest.raises(DataError, match=r"carry a canary \(bigbench\) and stays on this machine"):
-        refuse_canary(folder)
-    write_json(tmp_path / "synthesis.prov.json", {"canary": []})
-    refuse_canary(folder)
+        chain_of(folder)
+
+
+def test_a_licence_that_would_bar_the_export_is_told_before_the_run(tmp_path, capsys):
+    (tmp_path / "q.txt").write_text("oak leaves\npine cones\n")
+    given = ["synthesize", "--queries", str(tmp_path / "q.txt"), "--out", str(tmp_path / "out"), "-n"]
+    assert cli.main([*given, "--licence", "not stated"]) == 2
+    assert "--licence 'not stated': the result would be refused at its export" in capsys.readouterr().err
 
 
 FACTS = {
@@ -563,15 +567,17 @@ def test_evaluation_folders_become_collections(tmp_path):
 
 
 def test_foreign_folders_are_not_overwritten(tmp_path):
+    from searchtune.commands.out import check_out
+
     out = tmp_path / "out"
-    synthesize.check_out(out)
+    check_out(out, "summary.json")
     out.mkdir()
-    synthesize.check_out(out)
+    check_out(out, "summary.json")
     (out / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds files that are not of an earlier run"):
-        synthesize.check_out(out)
+        check_out(out, "summary.json")
     (out / "summary.json").write_text("{}")
-    synthesize.check_out(out)
+    check_out(out, "summary.json")
 
 
 @pytest.mark.parametrize(

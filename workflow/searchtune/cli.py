@@ -1,14 +1,15 @@
-"""The command line: ``searchtune plan``, ``doctor``, ``compare``, ``trace``, ``adapt``, ``search``, ``synthesize``.
+"""The command line: ``searchtune plan``, ``doctor``, ``compare``, ``trace``, ``adapt``, ``search``, ``synthesize``,
+``export``.
 
 Exit codes: 0 done, 2 an error that the user can mend (its text says how). ``doctor``: 1 with faults. ``trace``: 1 where
 bytes are not those of the record. ``plan``: 3 where something is missing that would stop the run. ``compare``: 3 where
-the runs differ. ``adapt``: else Snakemake's own.
+the runs differ. ``export``: 3 where an artefact may not leave. ``adapt`` and ``synthesize``: else Snakemake's own.
 """
 
 import argparse
 import sys
 
-from searchtune.commands import adapt, compare, doctor, plan, search, synthesize, trace
+from searchtune.commands import adapt, compare, doctor, export, plan, search, synthesize, trace
 from searchtune.errors import SearchtuneError
 
 COMMANDS = {
@@ -19,6 +20,7 @@ COMMANDS = {
     "adapt": adapt,
     "search": search,
     "synthesize": synthesize,
+    "export": export,
 }
 
 
@@ -26,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     whole = argparse.ArgumentParser(
         prog="searchtune",
-        description="Plan, check, compare, trace runs; adapt a retriever to your texts, search, write training rows.",
+        description="Plan, check, compare, trace, export runs; adapt a retriever to your texts, search, write rows.",
     )
     parts = whole.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():

@@ -1,6 +1,7 @@
 """``searchtune adapt DIR``: from a folder of texts to a retriever adapted to it, its report and its index."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from searchtune.machine import memory_mb
 from searchtune.plan import plan
 from searchtune.registry.table import ROOT
 from searchtune.release.card import comparison
+from searchtune.release.licences import check_stated
 
 RESULTS = Path("results") / "adapt"
 SUMMARY = "adapt a retriever to a folder of texts, without queries"
@@ -30,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("folder", type=Path, help="BEIR-style folder, or file or folder of .txt, .md and .jsonl files")
     parser.add_argument("--name", help="id of the collection (default: the folder's name)")
-    parser.add_argument("--licence", default="", help="licence of the texts, for the card")
+    parser.add_argument("--licence", default="", help="licence of the texts (default: your own), for the card")
     parser.add_argument("--cores", default="all", type=cores_of, help="cores to use (a number, or all: the default)")
     parser.add_argument("--configfile", type=Path, help="further settings of yours, for example another writer")
+    parser.add_argument("--json", action="store_true", help="print plan and result as one JSON object and nothing else")
     parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan and its cost, and stop")
 
 
@@ -61,33 +64,54 @@ def settings_file(arguments: argparse.Namespace, folder: Folder) -> tuple[str, P
     return name, path, whole
 
 
-def describe(folder: Folder, name: str, path: Path, config: dict[str, Any], cores: int) -> str:
-    """Return the plan in words: what was found, what will be made of it, and what that costs."""
+def describe(folder: Folder, name: str, path: Path, config: dict[str, Any], cores: int) -> dict[str, Any]:
+    """Return the plan: what was found, what will be made of it, and what that costs (minutes of quiet cores, MiB)."""
     part, there = config["udapdr"], (ROOT / RESULTS / "inters/models/full").is_dir()
     tokens = 0 if there else config["inters"]["mixture"]["total_tokens"]
     work = work_of(part, tokens, folder.passages, folder.words, folder.queries if folder.judged else 0)
-    writer = "" if there else f"a writer tuned on {tokens:,} tokens, "
-    tests = f"{folder.queries} human queries" + (
-        "" if folder.judged else ": too few to tell, held-out synthetic ones test"
-    )
+    return {
+        "folder": str(folder.path),
+        "reader": folder.reader,
+        **{"files": folder.files, "passages": folder.passages, "words": folder.words, "queries": folder.queries},
+        "judged": folder.judged,
+        "writer_tokens": tokens,
+        "synthetic_queries": work["udapdr.scale_up"],
+        "rerankers": part["prompts"]["count"],
+        "minutes": round(minutes(work, cores), 1),
+        "memory_mib": round(memory_of(folder, part)),
+        "memory_there_mib": memory_mb(),
+        "settings": str(path.relative_to(ROOT)),
+        "result": str(RESULTS / "adapted" / name),
+    }
+
+
+def words_of(planned: dict[str, Any], cores: int) -> str:
+    """Return a plan in words."""
+    writer = f"a writer tuned on {planned['writer_tokens']:,} tokens, " if planned["writer_tokens"] else ""
+    tests = f"{planned['queries']} human queries"
+    if not planned["judged"]:
+        tests += ": too few to tell, held-out synthetic ones test"
     return "\n".join(
         [
-            f"{folder.path}: {folder.passages:,} passages, {folder.words:,} words, {folder.files:,} files "
-            f"(read as {folder.reader}); {tests}",
-            f"plan: {writer}{work['udapdr.scale_up']:,} synthetic queries, {part['prompts']['count']} rerankers, one "
-            f"student and its control, {folder.passages:,} passages indexed thrice",
-            f"cost: about {minutes(work, cores):.0f} minutes on {cores} quiet cores like those of benchmarks/README.md "
+            f"{planned['folder']}: {planned['passages']:,} passages, {planned['words']:,} words, "
+            f"{planned['files']:,} files (read as {planned['reader']}); {tests}",
+            f"plan: {writer}{planned['synthetic_queries']:,} synthetic queries, {planned['rerankers']} rerankers, one "
+            f"student and its control, {planned['passages']:,} passages indexed thrice",
+            f"cost: about {planned['minutes']:.0f} minutes on {cores} quiet cores like those of benchmarks/README.md "
             "(by config/rates.tsv; start-up and downloads apart)",
-            memory_line(folder, part),
-            f"settings: {path.relative_to(ROOT)}; result: {RESULTS / 'adapted' / name}",
+            memory_line(planned["memory_mib"], planned["memory_there_mib"]),
+            f"settings: {planned['settings']}; result: {planned['result']}",
         ]
     )
 
 
-def memory_line(folder: Folder, part: dict[str, Any], machine: int | None = None) -> str:
-    """Return how much memory late interaction will take, and a warning where the machine has less (MiB)."""
-    machine = machine or memory_mb()
-    needed = vectors_mb(folder.words * TOKENS_A_WORD, folder.passages, student_of(part["student"])["passage_length"])
+def memory_of(folder: Folder, part: dict[str, Any]) -> float:
+    """Return how much memory late interaction will take for texts and token vectors (MiB)."""
+    return vectors_mb(folder.words * TOKENS_A_WORD, folder.passages, student_of(part["student"])["passage_length"])
+
+
+def memory_line(needed: float, machine: float) -> str:
+    """Say how much memory will be needed, and warn where the machine has less (both MiB)."""
     line = f"memory: about {needed / 1024:.1f} GiB at most, for texts and token vectors"
     if needed <= machine:
         return line
@@ -102,33 +126,50 @@ def snakemake(arguments: argparse.Namespace, settings: Path) -> int:
     command = [sys.executable, "-m", "snakemake", "adapt", "--cores", arguments.cores, "--configfile", str(settings)]
     if arguments.dry_run:
         command += ["--dry-run", "--quiet", "rules"]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr if arguments.json else None).returncode
 
 
-def result(name: str) -> str:
-    """Return what came out: the comparison with BM25, where the folder and the report lie, how to search."""
+def result(name: str) -> dict[str, Any]:
+    """Return what came out: the comparison with BM25, where the folder and the report lie, and all scores."""
     folder = ROOT / RESULTS / "adapted" / name
     rows = read_tsv(folder / "quality.tsv")
     if not rows:
         raise DataError(f"{folder}/quality.tsv is empty; delete the folder and run again")
     shown = folder.relative_to(ROOT)
-    kind = "held-out synthetic queries (weaker evidence)" if rows[0]["collection"] != name else "human queries"
+    return {
+        "comparison": comparison(rows),
+        "n": int(rows[0]["n"]),
+        "synthetic": rows[0]["collection"] != name,
+        **{"folder": str(shown), "model": f"{shown}/model", "report": f"{RESULTS}/report.html"},
+        "quality": rows,
+    }
+
+
+def result_words(made: dict[str, Any]) -> str:
+    """Return what came out, in words, and how to search it."""
+    kind = "held-out synthetic queries (weaker evidence)" if made["synthetic"] else "human queries"
     return "\n".join(
         [
-            f"{comparison(rows)} {rows[0]['n']} {kind}.",
-            f"model and card: {shown}/model; report: {RESULTS}/report.html",
-            f'search: searchtune search {shown} "a query"',
+            f"{made['comparison']} {made['n']} {kind}.",
+            f"model and card: {made['model']}; report: {made['report']}",
+            f'search: searchtune search {made["folder"]} "a query"',
         ]
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    check_stated(arguments.licence)
     folder = inspect(arguments.folder)
     name, settings, config = settings_file(arguments, folder)
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
-    print(describe(folder, name, settings, config, cores), flush=True)
+    planned = describe(folder, name, settings, config, cores)
+    if not arguments.json:
+        print(words_of(planned, cores), flush=True)
     code = snakemake(arguments, settings)
-    if code == 0 and not arguments.dry_run:
-        print(result(name))
+    made = result(name) if code == 0 and not arguments.dry_run else {}
+    if arguments.json and code == 0:
+        print(json.dumps({"plan": planned} | made, ensure_ascii=False))
+    elif made:
+        print(result_words(made))
     return code

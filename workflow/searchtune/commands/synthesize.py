@@ -16,6 +16,7 @@ from searchtune.collections.readers import reader_of
 from searchtune.commands.adapt import cores_of
 from searchtune.commands.costs import minutes
 from searchtune.commands.folder import CORPUS, name_of
+from searchtune.commands.out import check_out
 from searchtune.commands.synthesis_costs import calls_of, tokens_of, work_of
 from searchtune.config.base import merge
 from searchtune.config.load import read_yaml
@@ -23,6 +24,7 @@ from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_json, write_text
 from searchtune.plan import plan
 from searchtune.registry.table import ROOT
+from searchtune.release.licences import check_stated
 from searchtune.synthesis.limrank_seeds import normal, read_seed_file, usable_seeds
 from searchtune.synthesis.personas import load_personas
 
@@ -46,19 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=int, help="use so many queries at most (default: all usable ones)")
     parser.add_argument("--name", help="name of the run (default: the query file's)")
-    parser.add_argument("--licence", default="", help="licence of the queries, for the data card")
+    parser.add_argument("--licence", default="", help="licence of the queries (default: your own), for the card")
     parser.add_argument("--cores", default="all", type=cores_of, help="cores to use (a number, or all: the default)")
     parser.add_argument("--configfile", type=Path, help="further settings of yours, for example another writer")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON and nothing else")
     parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan and its cost, and stop")
-
-
-def check_out(folder: Path) -> None:
-    """Raise ConfigError unless ``folder`` is new, empty, or holds a data set that this command wrote."""
-    if folder.is_file():
-        raise ConfigError(f"--out {folder} is a file; give a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS).is_file():
-        raise ConfigError(f"--out {folder} holds files that are not of an earlier run; give a new or an empty folder")
 
 
 def collections_of(folders: list[Path]) -> tuple[dict[str, dict[str, Any]], set[str]]:
@@ -201,7 +195,8 @@ def result(facts: dict[str, Any], out: Path) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    check_out(arguments.out)
+    check_out(arguments.out, FACTS)
+    check_stated(arguments.licence)
     name, settings, config, dropped = settings_file(arguments)
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     planned = describe(arguments, config, dropped, cores)

@@ -47,6 +47,10 @@ def comparison(quality: Sequence[Mapping[str, str]], alpha: float = 0.05) -> str
 def render_card(facts: Mapping[str, Any], template: Path = TEMPLATE) -> str:
     """Return the card as Markdown with a YAML head; ``facts``: the names that the template uses."""
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=jinja2.FileSystemLoader(template.parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return environment.from_string(template.read_text(encoding="utf-8")).render(**facts)
+    return environment.get_template(template.name).render(**facts)

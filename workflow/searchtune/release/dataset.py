@@ -1,8 +1,8 @@
 """Stage ``synthesize.export``: the synthesizer's kept rows as a data set with its card, to take away.
 
 Output: ``train.jsonl`` and ``dev.jsonl``, ``funnel.tsv``, ``reasons.tsv``, ``coverage.tsv``, ``figures/``,
-``README.md`` (the data card), ``provenance.json`` and ``summary.json``. Rows that come from data with a canary are
-refused (rules of evidence, 17).
+``README.md`` (the data card), ``provenance.json`` and ``summary.json``. Rows that come from data with a canary, or
+from something whose licence doesn't let it be passed on, are refused (:mod:`searchtune.release.gate`).
 """
 
 import shutil
@@ -14,12 +14,12 @@ from searchtune.errors import DataError
 from searchtune.files import read_json, read_jsonl, read_tsv, write_json, write_jsonl, write_text
 from searchtune.release.card import render_card
 from searchtune.release.dataset_warnings import warnings_of
-from searchtune.release.export import steps_of
+from searchtune.release.gate import chain_of, refuse, steps_of
 from searchtune.reporting.figures_ranking import funnel as draw_funnel
 from searchtune.reporting.figures_synthesis import FIGURES, coverage_counts
 from searchtune.reporting.lineage import licences_of
 from searchtune.reporting.reading import Loaded, load_table
-from searchtune.stage import Job, provenance_of
+from searchtune.stage import Job
 
 TEMPLATE = Path(__file__).parents[2] / "report" / "dataset.md.j2"
 SPLITS = ("train", "dev")
@@ -27,18 +27,6 @@ COPIED = {"synthesis.tsv": "funnel.tsv", "reasons.tsv": "reasons.tsv", "coverage
 _FIELDS = ("id", "query", "passage", "label", "reasoning", "role", "kind", "domain", "difficulty", "band", "register")
 _ORIGIN = ("seed_id", "seed", "persona", "plan", "fails_because")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-
-def refuse_canary(synthesis: Path) -> None:
-    """Raise DataError if a synthesis, by its provenance, comes from data with a canary, or has no provenance."""
-    record = provenance_of(synthesis)
-    if record is None:
-        raise DataError(f"{synthesis}: no provenance lies beside it, so what it comes from is unknown; make it anew")
-    if record.get("canary"):
-        raise DataError(
-            f"{synthesis} comes from data that carry a canary ({', '.join(record['canary'])}) and stays on this "
-            "machine. Use models, planted pairs and evaluation sets without one: scale synthesize"
-        )
 
 
 def export_row(row: dict, models: dict[str, dict[str, str]]) -> dict:
@@ -136,11 +124,12 @@ def facts_of(job: Job, kept: list[dict], tables: dict[str, Loaded]) -> dict[str,
 def run(job: Job) -> dict[str, Any]:
     """Stage entry. Input: synthesis. Output: dataset (folder).
 
-    Params: name, compared (evaluation collections), leak_encoder and the synthesizer's own. DataError for rows from
-    data with a canary, or where no row was kept.
+    Params: name, compared (evaluation collections), leak_encoder and the synthesizer's own. DataError for rows that
+    may not leave this machine, or where no row was kept.
     """
     folder, out = job.inputs["synthesis"], job.outputs["dataset"]
-    refuse_canary(folder)
+    chain = chain_of(folder)
+    refuse(chain)
     kept = read_jsonl(folder / "kept.jsonl")
     if not kept:
         raise DataError(f"{folder}: the filter kept no row; look at reasons.tsv and judge.json beside it")
@@ -157,7 +146,7 @@ def run(job: Job) -> dict[str, Any]:
     facts = facts_of(job, kept, tables)
     facts["warnings"] = warnings_of(facts, read_json(folder / "judge.json"), job.params)
     write_text(out / "README.md", render_card(facts, TEMPLATE))
-    write_json(out / "provenance.json", steps_of(folder))
+    write_json(out / "provenance.json", steps_of(chain))
     told = ("name", "seeds", "splits", "pairs", "kept", "models", "warnings", "licences")
     write_json(out / "summary.json", {key: facts[key] for key in told} | {"funnel": read_tsv(folder / "synthesis.tsv")})
     return {"rows": len(kept), "warnings": len(facts["warnings"])}

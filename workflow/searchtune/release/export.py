@@ -1,53 +1,25 @@
 """Stage ``adapt.export``: an adapted retriever as a folder to search with, its model ready for a hub.
 
 Output: ``model/`` (weights, tokenizer, settings, card, provenance; no text of the corpus), ``index/`` (token vectors
-and passages, for this machine), ``quality.tsv``. A model that learnt from data with a canary is refused: such data ask
-not to be trained on, and what was made from them stays on this machine (rules of evidence, 17).
+and passages, for this machine), ``quality.tsv``. A model that learnt from data with a canary, or from something whose
+licence doesn't let it be passed on, is refused (:mod:`searchtune.release.gate`).
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.errors import ModelError
 from searchtune.files import read_json, read_jsonl, read_tsv, write_json, write_jsonl, write_text, write_tsv
 from searchtune.release.card import comparison, render_card, score_rows
-from searchtune.reporting.lineage import ancestors, licences_of
-from searchtune.stage import Job, provenance_of
+from searchtune.release.gate import chain_of, refuse, steps_of
+from searchtune.reporting.lineage import licences_of
+from searchtune.stage import Job
 
 PASSAGES = "passages.jsonl"
 MODEL, INDEX = "model", "index"
 UNNEEDED = shutil.ignore_patterns(".*")  # the workflow's own marks
-
-
-def refuse_canary(model: Path) -> None:
-    """Raise ModelError if a model, by its provenance, learnt from data with a canary, or has no provenance."""
-    record = provenance_of(model)
-    if record is None:
-        raise ModelError(f"{model}: no provenance lies beside it, so what it learnt from is unknown; make it anew")
-    if record.get("canary"):
-        raise ModelError(
-            f"{model} learnt from data that carry a canary ({', '.join(record['canary'])}) and stays on this machine. "
-            "Use a writer and a corpus without one: scale adapt, canary_data: evaluate_only"
-        )
-
-
-def steps_of(model: Path) -> list[dict[str, Any]]:
-    """Return the steps behind a model without any path of this machine: stage, parameters' and code's hash, output."""
-    return [
-        {
-            # what no step made is the user's own, whose folders are nobody's business
-            "artefact": "/".join(Path(step.path).parts[-3 if step.stage else -1 :]),
-            "sha256": step.sha256,
-            "stage": step.stage,
-            "parameters": step.config,
-            "code": step.code,
-            "licences": list(step.licences),
-        }
-        for step in ancestors([model]).values()
-    ]
 
 
 def facts_of(job: Job, collection: Collection, quality: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -79,16 +51,17 @@ def run(job: Job) -> dict[str, Any]:
     """Stage entry. Inputs: model (student), index, collection, filtered, tables (of udapdr), audit. Output: folder.
 
     Params: target, scored (collection of the quality table), encoder, seen, writer, rerankers (count), synthetic
-    (whether its test queries are), k (of the filter). ModelError for a model with a canary.
+    (whether its test queries are), k (of the filter). ModelError for a model that may not leave this machine.
     """
-    refuse_canary(job.inputs["model"])
+    chain = chain_of(job.inputs["model"], ModelError)
+    refuse(chain, ModelError)
     collection = Collection.load(job.inputs["collection"])
     table = read_tsv(job.inputs["tables"] / "quality.tsv")
     quality = [row for row in table if row["collection"] == job.params["scored"]]
     folder = job.outputs["folder"]
     shutil.copytree(job.inputs["model"], folder / MODEL, ignore=UNNEEDED)
     write_text(folder / MODEL / "README.md", render_card(facts_of(job, collection, quality)))
-    write_json(folder / MODEL / "provenance.json", steps_of(job.inputs["model"]))
+    write_json(folder / MODEL / "provenance.json", steps_of(chain))
     shutil.copytree(job.inputs["index"], folder / INDEX, ignore=UNNEEDED)
     write_jsonl(
         folder / INDEX / PASSAGES,

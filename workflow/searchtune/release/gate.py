@@ -1,0 +1,173 @@
+"""May an artefact leave this machine? The chain behind it is read, and every reason to stay is named with its origin.
+
+Two things hold an artefact back: data with a canary, whose publishers ask not to train on them (rules of evidence, 17),
+and licences that don't let what was made from them be passed on (:mod:`searchtune.release.licences`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from searchtune.errors import DataError, IntegrityError, SearchtuneError
+from searchtune.files import sha256_tree
+from searchtune.release.licences import terms_of
+from searchtune.reporting.records import Records, project_of
+from searchtune.reporting.trace import Node, backwards
+from searchtune.reporting.trace_text import summary
+from searchtune.stage import FETCH, check_input, provenance_of, shortage_of
+
+CANARY, LICENCE = "canary", "licence"
+SILENT = "not stated"
+_ASKED = "its publisher asks that it never appears in training data"
+_MEND = {
+    CANARY: "run it on data without one (canary_data: evaluate_only, or the scales adapt and synthesize)",
+    LICENCE: "put other data or another model in its place and run again, or correct the licence in the registry or "
+    "configuration where its publisher states another",
+}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What an artefact was made from. ``nodes``: by path, the artefact first; ``path``: what was asked about, which may
+    lie in the artefact; ``root``: the project's folder, to which paths are relative."""
+
+    root: Path
+    path: str
+    nodes: Mapping[str, Node]
+    record: dict[str, Any]
+
+    @property
+    def start(self) -> Node:
+        """Return the artefact itself."""
+        return next(iter(self.nodes.values()))
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an artefact stays: the mark (canary or licence) with its value, which artefacts bring it, what it means."""
+
+    mark: str
+    value: str
+    artefacts: tuple[str, ...]
+    why: str
+
+    def text(self) -> str:
+        """Return the reason in words."""
+        return f"{self.mark} {self.value!r}, brought by {', '.join(self.artefacts)}: {self.why}"
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the reason as plain data."""
+        return asdict(self) | {"artefacts": list(self.artefacts)}
+
+
+def chain_of(place: Path, error: type[SearchtuneError] = DataError) -> Chain:
+    """Read the provenance behind a finished artefact or a part of one, from any working directory.
+
+    ``error``: raised where none lies beside it, or where its step could not make it.
+    """
+    if not place.exists():
+        raise error(f"{place} does not exist; give a finished artefact of a run, such as a model's folder")
+    if provenance_of(place.absolute()) is None:
+        raise error(f"{place}: no provenance lies beside it, so what it comes from is unknown; make it anew")
+    root, path = project_of(place)
+    # what lies behind was checked by the steps that read it: sums are trusted while size and time are the recorded ones
+    records = Records(root, quick=True)
+    nodes = backwards(records, path)
+    start = next(iter(nodes))
+    record = records.at(start)
+    if record is None:
+        raise error(f"{place}: no provenance lies beside it, so what it comes from is unknown; make it anew")
+    if reason := shortage_of(root / start):
+        raise error(f"{place} is empty: its step could not make it ({reason})")
+    return Chain(root, path, nodes, record)
+
+
+def check_bytes(chain: Chain) -> None:
+    """Raise IntegrityError unless the artefact's bytes are those recorded; every byte is read."""
+    place = chain.root / chain.start.path
+    known = check_input("artefact", place)
+    if sha256_tree(place) != known["sha256"]:
+        raise IntegrityError(f"{place}: its content is not what was recorded; delete it and run again to rebuild it")
+
+
+def origins(chain: Chain, mark: str) -> dict[str, tuple[str, ...]]:
+    """Return value of a mark (``licences``, ``canary``) of the artefact -> the artefacts that bring it.
+
+    A package holds many data sets: where something was taken out of one, that is named, the package behind it.
+    """
+    made = {path: node for path, node in chain.nodes.items() if node.stage != FETCH or node is chain.start}
+    found = summary(made)["marks"][mark]
+    return {value: tuple(_with_package(chain, mark, value, i) for i in found[value]) for value in _own(chain, mark)}
+
+
+def _own(chain: Chain, mark: str) -> tuple[str, ...]:
+    return getattr(chain.start, mark)
+
+
+def _with_package(chain: Chain, mark: str, value: str, path: str) -> str:
+    behind = [chain.nodes[i] for i in chain.nodes[path].inputs if i in chain.nodes]
+    packages = [node.path for node in behind if node.stage == FETCH and value in getattr(node, mark)]
+    return f"{path} (out of {', '.join(packages)})" if packages else path
+
+
+def silent(chain: Chain) -> tuple[str, ...]:
+    """Return what was taken out of fetched packages without any licence being stated, here or by the package."""
+    return tuple(
+        node.path
+        for node in chain.nodes.values()
+        if node.stage != FETCH
+        and not node.licences
+        and any(chain.nodes[i].stage == FETCH for i in node.inputs if i in chain.nodes)
+    )
+
+
+def reasons_to_stay(chain: Chain) -> list[Reason]:
+    """Return every reason why an artefact may not leave this machine; none where it may."""
+    found = [Reason(CANARY, value, paths, _ASKED) for value, paths in origins(chain, "canary").items()]
+    licences = origins(chain, "licences")
+    if nameless := silent(chain):
+        licences[SILENT] = tuple(dict.fromkeys((*licences.get(SILENT, ()), *nameless)))
+    barred = {name: paths for name, paths in licences.items() if not terms_of(name).allowed}
+    return found + [Reason(LICENCE, name, paths, terms_of(name).why) for name, paths in barred.items()]
+
+
+def refusal(chain: Chain, reasons: list[Reason]) -> list[str]:
+    """Return the lines that say what stays, each reason, and what to do about them."""
+    mend = [_MEND[mark] for mark in (CANARY, LICENCE) if any(reason.mark == mark for reason in reasons)]
+    told = [f"{chain.path} stays on this machine", *(reason.text() for reason in reasons)]
+    return [*told, *(f"to mend it: {text}" for text in mend)]
+
+
+def refuse(chain: Chain, error: type[SearchtuneError] = DataError) -> None:
+    """Raise ``error`` with every reason, in one line, if an artefact may not leave this machine."""
+    if reasons := reasons_to_stay(chain):
+        raise error("; ".join(refusal(chain, reasons)))
+
+
+def public_name(node: Node) -> str:
+    """Return a node's path as it may be read elsewhere: what no step made is the user's own, whose folders are nobody's
+    business; absolute paths are cut."""
+    path = Path(node.path)
+    inside = not path.is_absolute() and ".." not in path.parts
+    if inside and (node.stage or node.kind in ("prompts", "settings", "source")):
+        return node.path
+    return "/".join(path.parts[-3 if node.stage else -1 :])
+
+
+def steps_of(chain: Chain) -> list[dict[str, Any]]:
+    """Return the steps behind an artefact without any path of this machine: what made it, of what, with hashes."""
+    names = {path: public_name(node) for path, node in chain.nodes.items()}
+    return [
+        {
+            "artefact": names[path],
+            "sha256": node.sha256 or node.recorded,
+            "stage": node.stage,
+            "parameters": node.parameters,
+            "code": node.code,
+            "inputs": [names[i] for i in node.inputs],
+            "licences": list(node.licences),
+        }
+        | ({"source": node.source} if node.source else {})
+        for path, node in chain.nodes.items()
+    ]
