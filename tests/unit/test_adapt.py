@@ -15,6 +15,7 @@ from searchtune.files import write_json, write_jsonl, write_tsv
 from searchtune.registry.table import ROOT
 from searchtune.release.card import comparison, render_card, score_rows
 from searchtune.release.gate import chain_of, refuse
+from searchtune.release.licences import warning
 
 FACTS = {
     "target": "notes",
@@ -139,12 +140,16 @@ def test_the_settings_are_a_sound_configuration_without_canaried_data(tmp_path, 
     assert not any(config["inters"]["sources"][pair.split("/")[1]]["canary"] for pair in used)
 
 
-def test_a_licence_that_would_bar_the_export_is_told_before_the_run(tmp_path, capsys):
-    folder_of = notes(tmp_path / "mine", 150)
-    assert cli.main(["adapt", str(folder_of), "--licence", "CC BY-NC 4.0", "-n"]) == 2
-    assert "would be refused at its export (non-commercial use only)" in capsys.readouterr().err
-    assert cli.main(["adapt", str(folder_of), "--licence", "CC-BY 4.0", "-n"]) == 2
-    assert "did you mean 'CC BY 4.0'?" in capsys.readouterr().err
+def test_a_licence_under_which_the_model_must_stay_is_told_and_bars_no_run_of_ones_own(tmp_path):
+    assert "will not pass the result on (non-commercial use only)" in warning("CC BY-NC 4.0")
+    assert "did you mean 'CC BY 4.0'?" in warning("CC-BY 4.0")
+    assert warning("") == warning("own") == warning("CC BY-SA 4.0") == ""
+    model = tmp_path / "adapted"
+    model.mkdir()
+    write_json(tmp_path / "adapted.prov.json", provenance(model) | {"licences": ["CC BY-NC 4.0", "CC0-1.0"]})
+    refuse(chain_of(model), ModelError, stated="CC BY-NC 4.0")
+    with pytest.raises(ModelError, match="'CC BY-NC 4.0'"):
+        refuse(chain_of(model), ModelError, stated="CC0-1.0")
 
 
 def test_the_plan_is_the_same_in_words_and_as_data(tmp_path, monkeypatch, capsys):

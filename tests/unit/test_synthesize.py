@@ -459,13 +459,6 @@ def test_rows_without_provenance_are_refused(tmp_path):
         chain_of(folder)
 
 
-def test_a_licence_that_would_bar_the_export_is_told_before_the_run(tmp_path, capsys):
-    (tmp_path / "q.txt").write_text("oak leaves\npine cones\n")
-    given = ["synthesize", "--queries", str(tmp_path / "q.txt"), "--out", str(tmp_path / "out"), "-n"]
-    assert cli.main([*given, "--licence", "not stated"]) == 2
-    assert "--licence 'not stated': the result would be refused at its export" in capsys.readouterr().err
-
-
 FACTS = {
     "splits": [{"true": 60, "false": 60}, {"true": 10, "false": 10}],
     "kept": 140,

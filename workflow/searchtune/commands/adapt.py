@@ -22,7 +22,7 @@ from searchtune.machine import memory_mb
 from searchtune.plan import plan
 from searchtune.registry.table import ROOT
 from searchtune.release.card import comparison
-from searchtune.release.licences import check_stated
+from searchtune.release.licences import warning
 
 RESULTS = Path("results") / "adapt"
 SUMMARY = "adapt a retriever to a folder of texts, without queries"
@@ -159,7 +159,8 @@ def result_words(made: dict[str, Any]) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    check_stated(arguments.licence)
+    if told := warning(arguments.licence):
+        print(told, file=sys.stderr)
     folder = inspect(arguments.folder)
     name, settings, config = settings_file(arguments, folder)
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)

@@ -24,7 +24,7 @@ from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_json, write_text
 from searchtune.plan import plan
 from searchtune.registry.table import ROOT
-from searchtune.release.licences import check_stated
+from searchtune.release.licences import warning
 from searchtune.synthesis.limrank_seeds import normal, read_seed_file, usable_seeds
 from searchtune.synthesis.personas import load_personas
 
@@ -196,7 +196,8 @@ def result(facts: dict[str, Any], out: Path) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     check_out(arguments.out, FACTS)
-    check_stated(arguments.licence)
+    if told := warning(arguments.licence):
+        print(told, file=sys.stderr)
     name, settings, config, dropped = settings_file(arguments)
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     planned = describe(arguments, config, dropped, cores)

@@ -36,6 +36,7 @@ def dataset_args(config: dict[str, Any]) -> dict[str, Any]:
     return {
         **config["limrank"]["synthesize"],
         "name": config["name"] or config["scale"],
+        "queries_licence": config["limrank"]["queries_licence"],
         "compared": compared,
         "leak_encoder": config["limrank"]["leak_encoder"] if compared else None,
     }

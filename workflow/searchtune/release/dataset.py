@@ -129,7 +129,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     folder, out = job.inputs["synthesis"], job.outputs["dataset"]
     chain = chain_of(folder)
-    refuse(chain)
+    refuse(chain, stated=job.params.get("queries_licence", ""))
     kept = read_jsonl(folder / "kept.jsonl")
     if not kept:
         raise DataError(f"{folder}: the filter kept no row; look at reasons.tsv and judge.json beside it")

@@ -54,8 +54,8 @@ def run(job: Job) -> dict[str, Any]:
     (whether its test queries are), k (of the filter). ModelError for a model that may not leave this machine.
     """
     chain = chain_of(job.inputs["model"], ModelError)
-    refuse(chain, ModelError)
     collection = Collection.load(job.inputs["collection"])
+    refuse(chain, ModelError, collection.manifest.get("licence", ""))
     table = read_tsv(job.inputs["tables"] / "quality.tsv")
     quality = [row for row in table if row["collection"] == job.params["scored"]]
     folder = job.outputs["folder"]

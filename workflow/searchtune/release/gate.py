@@ -139,9 +139,14 @@ def refusal(chain: Chain, reasons: list[Reason]) -> list[str]:
     return [*told, *(f"to mend it: {text}" for text in mend)]
 
 
-def refuse(chain: Chain, error: type[SearchtuneError] = DataError) -> None:
-    """Raise ``error`` with every reason, in one line, if an artefact may not leave this machine."""
-    if reasons := reasons_to_stay(chain):
+def refuse(chain: Chain, error: type[SearchtuneError] = DataError, stated: str = "") -> None:
+    """Raise ``error`` with every reason, in one line, if an artefact may not leave this machine.
+
+    ``stated``: the licence that the user states for texts of his own. It bars nothing here, for what is written lies on
+    this machine and its card names it; ``searchtune export`` asks about it, too.
+    """
+    reasons = [reason for reason in reasons_to_stay(chain) if (reason.mark, reason.value) != (LICENCE, stated)]
+    if reasons:
         raise error("; ".join(refusal(chain, reasons)))
 
 

@@ -15,7 +15,7 @@ that state no licence carry no mark; they are the user's to release.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from searchtune.errors import ConfigError, nearest
+from searchtune.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -123,18 +123,16 @@ def terms_of(licence: str) -> Terms:
     return LICENCES.get(licence, Terms(False, unknown))
 
 
-def check_stated(licence: str, option: str = "--licence") -> None:
-    """Raise ConfigError if a user states a licence under which the result of a long run could not be exported.
+def warning(licence: str, option: str = "--licence") -> str:
+    """Return what a user is told whose own texts have a licence under which the result must stay; else an empty text.
 
-    An empty text states none: texts of the user's own.
+    An empty licence states none: texts of the user's own.
     """
-    if licence and not (terms := terms_of(licence)).allowed:
-        free = [name for name, entry in LICENCES.items() if entry.allowed]
-        hint = "" if licence in LICENCES else nearest(licence, free)
-        raise ConfigError(
-            f"{option} {licence!r}: the result would be refused at its export ({terms.why}){hint}. "
-            "Texts of your own: leave it out, or say own"
-        )
+    if not licence or (terms := terms_of(licence)).allowed:
+        return ""
+    free = [name for name, entry in LICENCES.items() if entry.allowed]
+    hint = "" if licence in LICENCES else nearest(licence, free)
+    return f"WARNING: {option} {licence!r}: `searchtune export` will not pass the result on ({terms.why}){hint}"
 
 
 def hub_licence(licences: Iterable[str]) -> str:
