@@ -52,8 +52,7 @@ test-long: setup
 
 # known faults of the pinned packages; asks the package index's advisory database, so it needs the network
 audit: setup
-	@$(BIN)/uv tool run pip-audit --no-deps --disable-pip -r envs/requirements.txt
-	@$(BIN)/uv tool run pip-audit --no-deps --disable-pip -r envs/requirements-dev.txt
+	@bash envs/audit.sh
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ LONG = "FUZZ_INPUTS" in os.environ
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "10000"))
 
 # what readers and parsers trip over: depth, huge numbers, lone surrogates, wrong quotes, other line ends, marks
-HOSTILE = ["[" * 5000, '{"a":' * 3000, "9" * 5000, "-1e999", "NaN", "Infinity", "\\ud800", "\ufeff", "\u2028", "\x00", "\x85",
+HOSTILE = ["[" * 5000, '{"a":' * 3000, "9" * 5000, "9" * 400, "-1e999", "NaN", "Infinity", "\\ud800", "\ufeff", "\u2028", "\x00", "\x85",
            '"', "'", "\t", "\t\t", "\n", "\r", "\r\n", "\n\n", "{", "}", "[", "]", "{}", "[]", "null", "true", "0", "-1", "1.5",
            "<top>", "</top>", "<topic number=", "&#x110000;", "&lt;", "<!ENTITY a 'b'>", "</think>", "<think>", " true",
            "{passage}", "{0}", "{", "%s", "!!python/object:x", "&a [*a]", "? ", ": ", "- ", "#", "```", "١", "🦜", "1.",
@@ -49,10 +49,20 @@ def wounded(draw, sound: bytes) -> bytes:
     return bytes(data)
 
 
-def share(part: float) -> settings:
-    """Return hypothesis' settings for a target that gets this part (0 to 1) of all inputs."""
+def dealt(weights: dict[str, float]) -> dict[str, settings]:
+    """Return target -> hypothesis' settings: all ``INPUTS`` are dealt out by weight, to the last one (at least one each)."""
+    total, running, given, found = sum(weights.values()), 0.0, 0, {}
+    for target, weight in weights.items():
+        running += weight
+        count = max(1, round(INPUTS * running / total) - given)
+        given += count
+        found[target] = _settings(count)
+    return found
+
+
+def _settings(inputs: int) -> settings:
     return settings(
-        max_examples=max(1, round(INPUTS * part)),
+        max_examples=inputs,
         deadline=None,
         database=None,
         derandomize=not LONG,

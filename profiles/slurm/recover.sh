@@ -5,13 +5,25 @@
 # Then start the workflow as before. What the jobs finished meanwhile stays; what was cancelled goes on from its shards.
 # Started at once instead, Snakemake would submit jobs that still run a second time.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# SLURM tells the physical path, whatever links led here
+cd -P "$(dirname "${BASH_SOURCE[0]}")/../.."
+command -v squeue >/dev/null || { echo "recover.sh: no squeue on PATH; start it where jobs are submitted" >&2; exit 1; }
 all=""
 if [ "${1:-}" = --cancel ]; then all=1; shift; fi
 
+# no answer (a busy controller) is not the answer that there are no jobs: it is asked for again
+queued() {
+  local answer
+  until answer=$(squeue --me --noheader --format='%A|%T|%Z|%k'); do
+    echo "squeue failed; asking again" >&2
+    sleep 10
+  done
+  printf '%s\n' "$answer"
+}
+
 # job id and state of what was submitted from this folder; the plugin's comment begins with rule_ or group_
 left() {
-  squeue --me --noheader --format='%A|%T|%Z|%k' |
+  queued |
     awk -F'|' -v here="$PWD" -v state="${1:-}" '$3 == here && $4 ~ /^(rule|group)_/ && (state == "" || $2 == state) {print $1}' | sort -u
 }
 

@@ -10,7 +10,7 @@ def test_a_job_outside_slurm_asks_nobody(monkeypatch):
 
 
 def test_restarts_are_read_from_what_slurm_prints(monkeypatch, tmp_path):
-    """The text is `scontrol show job` of SLURM 22.05; tests/integration/test_slurm.py asks the real one."""
+    """The text is `scontrol show job` of SLURM 22.05; tests/long/test_slurm.py asks the real one."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert restarts("7") == 0, "no SLURM here"

@@ -11,24 +11,28 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fuzzing import TEXT, VALUES, share, wounded
+from fuzzing import INPUTS, TEXT, VALUES, dealt, wounded
 from helpers import ROOT
-from hypothesis import given
+from hypothesis import given, is_hypothesis_test
 from hypothesis import strategies as st
 
 from searchtune.collections import topics, trec
 from searchtune.collections.beir import Collection
+from searchtune.collections.gpqa import read_gpqa
 from searchtune.collections.readers import READERS, reader_of
 from searchtune.collections.streams import survey
 from searchtune.config import load
 from searchtune.config.schema import Config
 from searchtune.errors import DataError, SearchtuneError
+from searchtune.evaluation.rag_scoring import boxed_letter
 from searchtune.files import read_json, read_jsonl, read_tsv
 from searchtune.prompts import templates
 from searchtune.prompts.chat import unwrap, wrap
 from searchtune.registry import table, unpack
 from searchtune.reranking import verdicts, windows
+from searchtune.retrieval.imported import read_any_run
 from searchtune.synthesis import cleaning, limrank_schemas
+from searchtune.synthesis.limrank_answer_judge import parse_verdict
 from searchtune.synthesis.limrank_filter import Bounds, text_fault
 from searchtune.synthesis.limrank_seeds import read_seed_file, seed_fault
 from searchtune.synthesis.personas import load_personas
@@ -67,6 +71,7 @@ def mini(prefix):
 
 
 MINI_BRIGHT = {f"{name.removesuffix('.jsonl')}/crafts.jsonl": data for name, data in mini("bright").items()}
+GPQA = {path.name: path.read_bytes() for path in sorted((ROOT / "workflow/mini/gpqa").iterdir())}
 
 # name of a target -> (sound files, function of the folder that they lie in)
 TARGETS = {
@@ -92,6 +97,9 @@ TARGETS = {
     "followir": (mini("followir"), lambda d: source("followir", d)),
     "litsearch": (LITSEARCH, lambda d: source("litsearch", *(d / name for name in LITSEARCH))),
     "litsearch_graded": (LITSEARCH, lambda d: source("litsearch_graded", *(d / name for name in LITSEARCH))),
+    "GPQA": (GPQA, lambda d: read_gpqa([d / name for name in GPQA], "x", 13)),
+    "JSON run": ({"x.json": b'{"q 1": {"d1": 2.5, "d2": 1}, "q2": {"d/1": -0.5}}'}, lambda d: read_any_run(d / "x.json")),
+    "packed JSON run": ({"x.json.gz": gzip.compress(b'{"q1": {"d1": 2.5}}', mtime=0)}, lambda d: read_any_run(d / "x.json.gz")),
     "SGML topics": ({"x": SGML}, lambda d: topics.read_topics(d / "x")),
     "XML topics": ({"x": XML}, lambda d: topics.read_topics(d / "x")),
     "query lines": ({"x": b"1:mill\n2:1:river\n3\tinn\n"}, lambda d: topics.read_query_lines(d / "x")),
@@ -105,6 +113,13 @@ TARGETS = {
     "registry": ({"x.tsv": REGISTRY}, lambda d: table.read_rows(d / "x.tsv", "model")),
     "YAML": ({"x.yaml": b"scale: ci\nudapdr: {target: amazon, seed: {n_passages: 4}}\n"}, lambda d: configured(d / "x.yaml")),
 }  # fmt: skip
+# weight of each target's share of all inputs: a file each, then what is not a file
+DEALT = dealt(
+    dict.fromkeys(TARGETS, 2)
+    | {"rows": 2, "configuration": 2, "archives": 3}
+    | dict.fromkeys(("JSON answers", "verdicts", "verdict scores", "queries", "lists", "orders", "letters"), 3)
+    | {"yes or no": 3, "templates": 3}
+)
 # not every target takes a sound input to its end: a fixture that was cut off
 BROKEN_FROM_THE_START = {"released templates"}
 
@@ -145,7 +160,7 @@ def test_the_untouched_input_is_read(target):
 def test_wounded_files_give_typed_errors_alone(target):
     files, function = TARGETS[target]
 
-    @share(0.02)
+    @DEALT[target]
     @given(st.data())
     def attack(data):
         name = data.draw(st.sampled_from(sorted(files)))
@@ -155,11 +170,27 @@ def test_wounded_files_give_typed_errors_alone(target):
     attack()
 
 
+def test_all_inputs_are_dealt_to_targets_that_take_them():
+    if 10 * len(DEALT) <= INPUTS:  # a target has one at least
+        assert sum(setting.max_examples for setting in DEALT.values()) == INPUTS
+    taken = [function for function in globals().values() if is_hypothesis_test(function)]
+    assert len(taken) + len(TARGETS) == len(DEALT)
+
+
+@pytest.mark.parametrize("inputs", [1, 59, 10_000, 1_000_000])
+def test_shares_are_the_whole(monkeypatch, inputs):
+    monkeypatch.setattr("fuzzing.INPUTS", inputs)
+    found = dealt({"a": 2, "b": 3, "c": 0.25, "d": 3})
+    counts = {target: setting.max_examples for target, setting in found.items()}
+    assert min(counts.values()) >= 1 and sum(counts.values()) == max(inputs, len(counts))
+    assert inputs < 1000 or [counts[t] * 8.25 / inputs for t in "abc"] == pytest.approx([2, 3, 0.25], abs=0.01)
+
+
 def test_every_reader_is_fuzzed():
     assert {name.lower() for name in TARGETS} | {"nq_swapped"} >= set(READERS)
 
 
-@share(0.02)
+@DEALT["rows"]
 @given(st.sampled_from(["squad", "nq_swapped", "beir", "lotte"]), VALUES, st.data())
 def test_rows_of_other_types_give_typed_errors_alone(reader, value, data):
     """A value somewhere in a sound file becomes one of another type."""
@@ -186,8 +217,6 @@ def replaced(tree, value, place):
 
 # --- models' answers --------------------------------------------------------------------------------------
 
-SETTINGS = share(0.03)
-
 
 def parsed(parse, *arguments):
     try:
@@ -196,7 +225,7 @@ def parsed(parse, *arguments):
         return None
 
 
-@SETTINGS
+@DEALT["JSON answers"]
 @given(st.one_of(TEXT, VALUES.map(json.dumps), wounded(b'{"positives": ["a"], "hard_negatives": [{"description": "x", "fails_because": "y"}]}').map(lambda b: b.decode(errors="replace"))))  # fmt: skip
 def test_json_answers(text):
     for kind in (str, list, dict):
@@ -206,7 +235,7 @@ def test_json_answers(text):
     assert value is None or all(item.strip() for item in value["positives"])
 
 
-@SETTINGS
+@DEALT["verdicts"]
 @given(TEXT, st.booleans())
 def test_verdicts(text, finished):
     assert "\n" not in verdicts.clean_reasoning(text, finished)
@@ -215,14 +244,14 @@ def test_verdicts(text, finished):
     parsed(verdicts.parse_answer, text)
 
 
-@SETTINGS
+@DEALT["verdict scores"]
 @given(st.floats(), st.floats())
 def test_verdict_scores(true, false):
     value = parsed(verdicts.probability_true, true, false)
     assert value is None or 0 <= value <= 1
 
 
-@SETTINGS
+@DEALT["queries"]
 @given(TEXT, TEXT)
 def test_queries_are_cleaned(text, other):
     query = cleaning.clean_answer(text)
@@ -238,7 +267,7 @@ def test_queries_are_cleaned(text, other):
     seed_fault(text, 1, 9)
 
 
-@SETTINGS
+@DEALT["lists"]
 @given(
     TEXT, st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=3), st.sets(st.sampled_from(answers.FAULTS))
 )
@@ -250,17 +279,34 @@ def test_lists_and_labels(text, labels, faults):
     answers.normalise_item(text)
 
 
-@SETTINGS
+@DEALT["orders"]
 @given(TEXT, st.integers(0, 20))
 def test_orders(text, size):
     order, whole = windows.parse_order(text, size)
     assert sorted(order) == list(range(size)) and isinstance(whole, bool)
 
 
+@DEALT["letters"]
+@given(
+    st.one_of(TEXT, wounded(b"so \\boxed{A}, no: \\boxed{\\text{(C) gold}}").map(lambda b: b.decode(errors="replace")))
+)
+def test_boxed_letters(text):
+    letter = parsed(boxed_letter, text)
+    assert letter is None or (len(letter) == 1 and f"{letter}" in text)
+    assert parsed(boxed_letter, text + "\n\\boxed{B}") == "B"
+
+
+@DEALT["yes or no"]
+@given(st.one_of(TEXT, wounded(b"Verdict: **Yes**, though no one knows").map(lambda b: b.decode(errors="replace"))))
+def test_words_of_a_judge(text):
+    assert parsed(parse_verdict, text) in (True, False, None)
+    assert parsed(parse_verdict, f"No. {text}") is False
+
+
 # --- templates, prompts, archives, configuration ----------------------------------------------------------
 
 
-@SETTINGS
+@DEALT["templates"]
 @given(
     TEXT, st.dictionaries(st.from_regex(r"[a-z_0-9]{1,5}", fullmatch=True), st.one_of(TEXT, VALUES), max_size=4), TEXT
 )
@@ -292,7 +338,7 @@ def _packed() -> dict[str, bytes]:
 PACKED = _packed()
 
 
-@share(0.03)
+@DEALT["archives"]
 @given(st.sampled_from(sorted(PACKED)), st.data())
 def test_wounded_archives_stay_in_their_folder(name, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -303,7 +349,7 @@ def test_wounded_archives_stay_in_their_folder(name, data):
         assert {p.name for p in Path(folder).iterdir()} <= {name, "out"}
 
 
-@share(0.02)
+@DEALT["configuration"]
 @given(VALUES, st.data())
 def test_values_of_other_types_in_a_configuration(value, data):
     tree = {"scale": "ci", "seeds": [13], "hardware": {"threads": 1}, "faults": ["U3"], "papers": ["udapdr"],
@@ -342,6 +388,18 @@ def test_what_fuzzing_found_in_files(tmp_path, target, name, data, message):
     with pytest.raises(DataError, match=message) as refused:
         readers[target](tmp_path / name)
     assert str(tmp_path / name) in str(refused.value)
+
+
+def test_what_fuzzing_found_in_questions_and_runs(tmp_path):
+    for cell in (b'"hot"\r,', b"hot\rcold,"):
+        (tmp_path / "gpqa_diamond.csv").write_bytes(GPQA["gpqa_diamond.csv"].replace(b"amber,", cell, 1))
+        for name in GPQA.keys() - {"gpqa_diamond.csv"}:
+            (tmp_path / name).write_bytes(GPQA[name])
+        with pytest.raises(DataError, match=r"gpqa_diamond.csv: cells are not quoted as a CSV writer does"):
+            read_gpqa([tmp_path / name for name in GPQA], "x", 13)
+    (tmp_path / "x.json").write_text('{"q1": {"d1": 1' + "0" * 400 + "}}")
+    with pytest.raises(DataError, match=r"x.json, query 'q1': int too large"):
+        read_any_run(tmp_path / "x.json")
 
 
 def test_what_fuzzing_found_in_answers_and_archives(tmp_path):

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from searchtune.collections.beir import Collection, Passage, Query
+from searchtune.collections.trec import write_run
 from searchtune.errors import ConfigError, DataError, LeakageError
 from searchtune.evaluation.leakage import assert_targets_not_trained, words_of
-from searchtune.files import read_jsonl, read_tsv
+from searchtune.files import read_jsonl, read_tsv, write_jsonl
 from searchtune.stage import run_job
 
 LONG = "the old lighthouse keeper walked down to the harbour every morning before the first boats came in with fish"
@@ -24,10 +25,12 @@ def collection(folder, queries, passages, split="test", article="Some_Article"):
     return folder
 
 
-def audit(tmp_path, train, evaluated, **changes):
+def audit(tmp_path, train, evaluated, texts=(), **changes):
+    inputs = {"train": train, "eval": evaluated, "corpora": texts}
     spec = {
         "stage": "audit.leakage",
-        "inputs": {"train": [str(p) for p in train], "eval": [str(p) for p in evaluated]},
+        "inputs": {name: [str(p) for p in paths] for name, paths in inputs.items()},
+        "log": str(tmp_path / "audit_leakage.log"),
         "outputs": {"report": str(tmp_path / "out" / "report.tsv"), "overlaps": str(tmp_path / "out" / "o.jsonl")},
         "params": {"n": 13, "max_share": 0.1, "chains": {}} | changes,
     }
@@ -76,6 +79,10 @@ def test_a_query_inside_a_prompt_is_found(tmp_path, text):
     assert "1 of 1 query texts" in message and "(100.0%)" in message and "the limit is 10.0%" in message
     assert "eval-q0 in r1" in message and train.name in message
     assert "keeper" not in message
+    # the whole list outlives the job's outputs
+    kept = tmp_path / "audit_leakage.overlaps.jsonl"
+    assert f"all overlaps: {kept}" in message
+    assert [(row["eval_id"], row["train_id"], row["kind"]) for row in read_jsonl(kept)] == [("eval-q0", "r1", "query")]
     assert not (tmp_path / "out" / "report.tsv").exists()
 
 
@@ -178,6 +185,55 @@ def test_task_examples_are_looked_for_by_what_is_their_own_and_by_their_passage(
     folder = task_examples(tmp_path / "examples", fields, target, meta)
     rows, _ = audit(tmp_path, [folder], [folder], max_share=1.0)
     assert {kind for (_, kind), row in rows.items() if row["ngram"] == "1"} == expected
+
+
+def filtered(folder, candidates, part="train"):
+    """Write UDAPDR's filtered queries: text and passage ids, one query a ranked list of passages, its source first."""
+    rows = [
+        {"id": f"s{i}", "text": f"what is thing number {i}", "source": ids[0], "prompt": 0, "part": part, "rank": 1}
+        for i, ids in enumerate(candidates)
+    ]
+    write_jsonl(folder / "queries.jsonl", rows)
+    lists = {f"s{i}": [(d, 1.0 / (r + 1)) for r, d in enumerate(ids)] for i, ids in enumerate(candidates)}
+    write_run(folder / "candidates.run.gz", lists, "x")
+    return folder
+
+
+THIRD = "the night train crosses the plain without a stop and its lamps are seen from farms far away on both sides"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "part", "shared"),
+    [
+        # d0 is the target's passage; d1 and d2 are not
+        ([["d1", "d2"]], "train", False),
+        ([["d0", "d2"]], "train", True),  # as what a query was written for
+        ([["d1", "d2", "d0"]], "label", True),  # as a negative, or a passage of a tuple
+        ([["d0", "d1"]], "held", False),  # trains nothing
+    ],
+)
+def test_passages_that_off_domain_training_names_by_id_are_compared(tmp_path, candidates, part, shared):
+    target = collection(tmp_path / "target", ["where does the keeper go"], [LONG])
+    other = collection(tmp_path / "other", ["what do they grow"], [LONG.upper(), OTHER, THIRD], "train")
+    queries = filtered(tmp_path / "chain" / "filtered", candidates, part)
+    named = {"chain/filtered": f"{tmp_path.name}/other"}
+    if shared:
+        with pytest.raises(LeakageError, match="1 of 1 passage texts of .*: d0 in d0; all overlaps"):
+            audit(tmp_path, [queries], [target], [other], corpora=named)
+    else:
+        rows, _ = audit(tmp_path, [queries], [target], [other], corpora=named)
+        assert rows["chain/filtered", "passage"]["share"] == "0"
+        assert rows["chain/filtered", "passage"]["n_train"] == ("3" if part == "train" else "0")
+
+
+def test_a_list_of_overlaps_goes_when_they_do(tmp_path):
+    target = collection(tmp_path / "eval", ["where does the keeper go"], [LONG])
+    with pytest.raises(LeakageError):
+        audit(tmp_path, [prompts(tmp_path / "train.jsonl", [LONG])], [target])
+    kept = tmp_path / "audit_leakage.overlaps.jsonl"
+    assert kept.is_file()
+    audit(tmp_path, [prompts(tmp_path / "train.jsonl", [OTHER])], [target])
+    assert not kept.exists()
 
 
 def test_a_folder_without_data_is_refused(tmp_path):

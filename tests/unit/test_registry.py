@@ -152,6 +152,33 @@ def test_faulty_row_is_refused(tmp_path, values, message):
         registry(tmp_path, row(**values))
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:sk-hidden-value@host/pack.zip",
+        "https://sk-hidden-value@host/pack.zip",
+        "https://host/pack.zip?access_token=sk-hidden-value",
+        "https://host/pack.zip?x=1&X-Amz-Signature=sk-hidden-value",
+    ],
+)
+@pytest.mark.parametrize("wrong", [{}, {"id": "a b"}])
+def test_an_address_with_a_key_is_refused_and_not_shown(tmp_path, address, wrong):
+    with pytest.raises(ConfigError, match="line 2: its address holds a user, a password or a key") as refused:
+        registry(tmp_path, row(source="url", archive=address, **wrong))
+    assert "sk-hidden-value" not in str(refused.value)
+
+
+def test_an_address_may_have_a_plain_query_and_must_be_one(tmp_path):
+    address = "https://host/record/pack.zip?download=1"
+    assert fetched(registry(tmp_path, row(source="url", archive=address))) == [address]
+    with pytest.raises(ConfigError, match="its address is not of the form https://host/path"):
+        registry(tmp_path, row(source="url", archive="https://[host/pack.zip"))
+
+
+def fetched(found):
+    return [part.archive for unit in found.artefacts.values() for part in unit.parts]
+
+
 def test_md5_and_unpinned_are_allowed(tmp_path):
     found = registry(
         tmp_path,

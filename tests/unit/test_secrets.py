@@ -1,8 +1,8 @@
 """A seeded secret reaches no log, call, record, error or report, whatever goes wrong on the way."""
 
+import gzip
 import json
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -10,34 +10,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from helpers import ROOT
+from seeded import fresh_secrets, holders
 from small_project import make, specs
 
 from searchtune.config.load import load_config
 from searchtune.errors import ConfigError, ModelError
 from searchtune.redaction import secrets_of, without_secrets
 
+EMPTY = 0
 NAMES = ("HF_TOKEN", "OPENAI_API_KEY", "MY_ENDPOINT")
 
 
 @pytest.fixture
 def seeded(monkeypatch):
     """Give each secret a value of its own and return name -> value."""
-    values = {name: f"sk-{secrets.token_hex(16)}" for name in NAMES}
+    values = fresh_secrets(NAMES)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     return values
-
-
-def holders(folder, values):
-    """Return the files below a folder that hold one of the values, plain or compressed."""
-    import gzip
-
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        found += [path] if any(value.encode() in data for value in values.values()) else []
-    return found
 
 
 def test_names_say_what_is_a_secret():
@@ -49,10 +39,20 @@ def test_names_say_what_is_a_secret():
     assert without_secrets(f"-{'a' * 12}-{'a' * 9}-", (), given) == "-<OPENAI_API_KEY>-<HF_TOKEN>-"
 
 
+def test_what_holds_a_secret_is_found(tmp_path, seeded):
+    value = seeded["HF_TOKEN"]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/plain.bin").write_bytes(b"\xff\x00" + value.encode() + b"\xff")
+    (tmp_path / "deep/packed.gz").write_bytes(gzip.compress(f"x {value}".encode()))
+    (tmp_path / f"name-{value}").touch()
+    (tmp_path / "innocent").write_text(value[:-1])
+    assert {path.name for path in holders(tmp_path, seeded.values())} == {"plain.bin", "packed.gz", f"name-{value}"}
+
+
 def test_steps_write_no_secret(tmp_path, seeded, capsys):
     make(tmp_path)
     written = capsys.readouterr()
-    assert holders(tmp_path, seeded) == []
+    assert holders(tmp_path, seeded.values()) == []
     assert not any(value in written.out + written.err for value in seeded.values())
 
 
@@ -89,14 +89,23 @@ def test_a_step_that_fails_with_a_secret_in_its_error_logs_it_without(tmp_path, 
 
 
 class Service(BaseHTTPRequestHandler):
-    """An endpoint that fails and shows the key that it was asked with, as some services do."""
+    """An endpoint that shows the key that it was asked with, as some services do: in an error (401), in an answer (200);
+    or whose answer holds no text (EMPTY).
+    """
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        kind = self.server.kind
-        text = {"error": {"message": f"Incorrect API key provided: {self.headers['Authorization']}"}}
-        data = json.dumps(text if kind == 401 else {"id": "1", "object": "chat.completion", "choices": []}).encode()
-        self.send_response(kind)
+        kind, shown = self.server.kind, f"Incorrect API key provided: {self.headers['Authorization']}"
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "text": shown,
+            "message": {"role": "assistant", "content": shown},
+        }
+        answer = {"id": "1", "object": "chat.completion", "choices": [choice] if kind == 200 else [],
+                  "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}  # fmt: skip
+        data = json.dumps({"error": {"message": shown}} if kind == 401 else answer).encode()
+        self.send_response(200 if kind == EMPTY else kind)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -142,9 +151,21 @@ def test_an_endpoint_that_repeats_the_key_is_an_error_without_it(opened, tmp_pat
     shown = "".join(traceback.format_exception(refused.value))
     assert "Incorrect API key provided: Bearer <MY_ENDPOINT>" in str(refused.value)
     assert not any(value in shown for value in seeded.values())
-    assert holders(tmp_path, seeded) == []
+    assert holders(tmp_path, seeded.values()) == []
     with pytest.raises(ModelError, match="Bearer <MY_ENDPOINT>"):
         opened(401, api="completions").score(["a"], [["b"]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_an_answer_that_repeats_the_key_is_kept_without_it(opened, tmp_path, seeded, api):
+    from searchtune.llm.calls import Request, run_requests
+    from searchtune.llm.engine import Sampling
+
+    engine = opened(200, api=api)
+    answers = run_requests(engine, [Request("a", "hello", Sampling(max_tokens=2))], tmp_path / "work", "calls")
+    assert [answer["text"] for answer in answers] == ["Incorrect API key provided: Bearer <MY_ENDPOINT>"]
+    assert list((tmp_path / "work").rglob("*.jsonl")) and holders(tmp_path, seeded.values()) == []
 
 
 @pytest.mark.slow
@@ -152,7 +173,7 @@ def test_an_answer_of_another_form_is_a_model_error(opened):
     from searchtune.llm.engine import Sampling
 
     with pytest.raises(ModelError, match="its answer is not of the form of the OpenAI API"):
-        opened(200).generate(["hello"], Sampling(max_tokens=2))
+        opened(EMPTY).generate(["hello"], Sampling(max_tokens=2))
 
 
 @pytest.mark.parametrize(

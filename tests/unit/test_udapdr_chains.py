@@ -6,7 +6,14 @@ from pydantic import ValidationError
 
 from searchtune.config.udapdr import STAGES, Udapdr
 from searchtune.errors import ConfigError, LeakageError
-from searchtune.evaluation.arguments import LIMRANK_TRAIN, healing_sets, training_sets, udapdr_chains
+from searchtune.evaluation.arguments import (
+    LIMRANK_TRAIN,
+    audit_args,
+    healing_sets,
+    off_domain_corpora,
+    training_sets,
+    udapdr_chains,
+)
 from searchtune.files import read_tsv
 from searchtune.plan import plan
 from searchtune.synthesis.udapdr_arguments import evaluate_args
@@ -127,7 +134,17 @@ def test_runs_name_what_made_them():
 
 def test_the_audit_sees_every_set_of_queries():
     config = plan(ROOT, {"scale": "ci", "udapdr": {"run_ablations": ["filter_late", "direct"]}})
-    assert udapdr_chains(config)["udapdr"]["train"] == ["amazon/filtered", "amazon.filter_late/filtered"]
+    found = audit_args(config)
+    own, foreign = found["chains"]["udapdr"], found["chains"]["udapdr, off-domain"]
+    assert own["train"] == ["amazon/filtered", "amazon.filter_late/filtered"]
+    # the queries name passages by id: those of another corpus are compared as texts, a target's own are its to read
+    assert (
+        found["corpora"]
+        == {"new_wiki/filtered": "collections/new_wiki"}
+        == dict.fromkeys(foreign["train"], "collections/new_wiki")
+    )
+    alone = plan(ROOT, {"scale": "ci", "papers": ["limrank"]})
+    assert audit_args(alone)["corpora"] == off_domain_corpora(alone) == {}
 
 
 @pytest.mark.parametrize(

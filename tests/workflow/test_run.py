@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, copy_project, snakemake
+from seeded import fresh_secrets, holders
 
 from searchtune.files import read_json, read_jsonl, read_tsv, sha256_file
 
@@ -20,10 +21,27 @@ DATA = ["**/collections/**/*.jsonl", "**/collections/**/*.tsv", "**/runs/**/*.gz
 
 
 @pytest.fixture(scope="module")
-def finished(project) -> Path:
+def secret_values():
+    """Put a token of the hub and a key into the environment of every run here, and return name -> value."""
+    values = fresh_secrets(["HF_TOKEN", "OPENAI_API_KEY"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield values
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    """Return what the complete run printed, once it has."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(project, secret_values, said) -> Path:
     """Return the folder of a complete ci run."""
     started = time.time()
     done = snakemake(project, *RUN)
+    said.append(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:]
     print(f"ci run: {time.time() - started:.0f} s")
     return project
@@ -45,6 +63,15 @@ def test_run_makes_tables_figures_and_report(finished):
     for paper in ("inters", "udapdr", "limrank"):
         for ending in ("pdf", "png", "svg"):
             assert list((results / paper / "figures").glob(f"*.{ending}")), f"{paper}: no {ending}"
+
+
+@pytest.mark.slow
+def test_no_log_call_record_or_report_holds_a_secret(finished, secret_values, said):
+    """Everything that the run wrote and printed: calls, logs, provenance, job files, Snakemake's own notes, the report."""
+    folders = [finished / name for name in ("results", "resources", ".snakemake")]
+    assert all(any(folder.rglob("*")) for folder in folders)
+    assert [path for folder in folders for path in holders(folder, secret_values.values())] == []
+    assert said and not [name for name, value in secret_values.items() if value in said[0]]
 
 
 @pytest.mark.slow

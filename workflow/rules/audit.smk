@@ -1,9 +1,11 @@
 # Leakage: what each paper's model was trained on against every collection that is scored, by exact text and
 # n-gram. Inputs: training rows of the papers, text that healed pruned models, collections, task examples. Outputs: a
-# table of shares and a list of overlaps (ids only). More than the stated share stops the run. Cost: seconds.
+# table of shares and a list of overlaps (ids only). More than the stated share stops the run and leaves the list beside
+# the log. Cost: seconds.
 from searchtune.evaluation.arguments import (
     audit_args,
     healing_sets,
+    off_domain_corpora,
     scored_sets,
     training_sets,
 )
@@ -16,6 +18,10 @@ rule audit_leakage:
             *expand("<resources>/{path}", path=healing_sets(config)),
         ],
         eval=expand("<results>/{path}", path=scored_sets(config)),
+        # their passages: the queries name them by id
+        corpora=expand(
+            "<results>/{path}", path=sorted(set(off_domain_corpora(config).values()))
+        ),
     output:
         report="<results>/audit/leakage.tsv",
         overlaps="<results>/audit/overlaps.jsonl",

@@ -61,12 +61,12 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _questions(path: Path) -> list[dict[str, str]]:
     """Return the cleaned cells of each question; DataError names the line that lacks one."""
-    reader = csv.DictReader(io.StringIO(read_text(path)))
+    columns, table = _table(path)
     wanted = (ID, QUESTION, RIGHT, *WRONG)
-    if missing := [column for column in wanted if column not in (reader.fieldnames or [])]:
+    if missing := [column for column in wanted if column not in columns]:
         raise DataError(f"{path}: no column {missing[0]!r}; is this gpqa_diamond.csv?")
     rows: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(reader, 1):
+    for number, row in enumerate(table, 1):
         cells = {column: clean(row[column] or "") for column in wanted}
         if empty := [column for column, text in cells.items() if not text]:
             raise DataError(f"{path}, question {number} ({cells[ID] or 'no id'}): {empty[0]!r} is empty")
@@ -76,6 +76,15 @@ def _questions(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise DataError(f"{path} holds no question")
     return list(rows.values())
+
+
+def _table(path: Path) -> tuple[Sequence[str], list[dict[str, str | None]]]:
+    """Return the columns and the rows of a csv; a row that is cut short has None in its last columns."""
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    try:
+        return reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path}: cells are not quoted as a CSV writer does ({error})") from error
 
 
 def _searched(path: Path, rows: list[tuple[int, dict]], questions: list[dict[str, str]]) -> list[str]:

@@ -156,7 +156,7 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {}
     for number, target in enumerate(chains.targets):
         mine = [chain for chain in chains.owners("filtered") if chains.corpus(chain) == chains.corpus(target)]
-        foreign = [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
+        foreign = _off_domain(chains)
         scored, where = [f"collections/{chains.scored(target)}"], f", {target}" if number else ""
         found[f"udapdr{where}"] = {"train": [f"{c}/filtered" for c in mine], "eval": scored, "kinds": ["query"]}
         if foreign:
@@ -172,6 +172,24 @@ def udapdr_chains(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def off_domain_corpora(config: dict[str, Any]) -> dict[str, str]:
+    """Return filtered queries of UDAPDR's off-domain chains -> the collection of their passages (paths below the
+    results).
+
+    Their rows name passages by id. A chain of a target's own is not among them: it reads the target's passages by
+    design.
+    """
+    if "udapdr" not in config["papers"]:
+        return {}
+    chains = Chains(config)
+    return {f"udapdr/{chain}/filtered": f"collections/{chains.off_domain}" for chain in _off_domain(chains)}
+
+
+def _off_domain(chains: Chains) -> list[str]:
+    """Return the chains that make filtered queries of the off-domain collection."""
+    return [chain for chain in chains.owners("filtered") if chains.collection(chain) == chains.off_domain]
+
+
 def _short(path: str) -> str:
     """Return the name under which the audit knows an artefact: its folder and its own name."""
     return "/".join(path.split("/")[-2:])
@@ -180,4 +198,9 @@ def _short(path: str) -> str:
 def audit_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``audit.leakage``."""
     settings = config["leakage"]
-    return {"n": settings["ngram"], "max_share": settings["max_share"], "chains": chains_of_papers(config)}
+    return {
+        "n": settings["ngram"],
+        "max_share": settings["max_share"],
+        "chains": chains_of_papers(config),
+        "corpora": {_short(queries): _short(corpus) for queries, corpus in off_domain_corpora(config).items()},
+    }

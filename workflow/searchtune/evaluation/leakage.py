@@ -14,8 +14,9 @@ from typing import Any
 
 from searchtune.collections.beir import Collection
 from searchtune.collections.splits import normalise_article
+from searchtune.collections.synthetic import load_filtered
 from searchtune.errors import ConfigError, DataError, LeakageError, nearest
-from searchtune.files import iter_jsonl, write_jsonl, write_tsv
+from searchtune.files import iter_jsonl, remove, write_jsonl, write_tsv
 from searchtune.stage import Job, shortage_of
 
 KINDS = ("query", "passage", "article")
@@ -130,15 +131,18 @@ def segments(text: str) -> set[str]:
     return {text, *lines, *(line.split(":", 1)[1] for line in lines if ":" in line)} - {""}
 
 
-def training_texts(path: Path) -> Iterator[tuple[str, str]]:
+def training_texts(path: Path, corpus: Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield (id, text) of a training artefact; nothing of one that a variant of a chain could not make.
 
     A collection gives its train queries and their relevant passages; a JSONL file, or a folder of
-    them, gives every string of every row; split task examples give those of train.jsonl. DataError if there is
-    nothing to read.
+    them, gives every string of every row; split task examples give those of train.jsonl. Filtered synthetic queries
+    name passages by id: with ``corpus``, the collection that holds them, these are given too. DataError if there
+    is nothing to read.
     """
     if shortage_of(path):
         return
+    if corpus:
+        yield from _passages_of_queries(path, Collection.load(corpus))
     if path.is_dir() and (path / "corpus.jsonl").is_file():
         yield from _collection_texts(Collection.load(path))
         return
@@ -163,6 +167,13 @@ def _collection_texts(collection: Collection) -> Iterator[tuple[str, str]]:
     yield from ((identifier, collection.corpus[identifier].text) for identifier in sorted(relevant))
 
 
+def _passages_of_queries(path: Path, collection: Collection) -> Iterator[tuple[str, str]]:
+    """Yield (id, text) of every passage that training on filtered queries can draw: sources and ranked candidates."""
+    rows = [row for row in load_filtered(path) if row.part != "held"]
+    drawn = {identifier for row in rows for identifier in (row.source, *row.candidates)}
+    yield from ((identifier, collection.corpus[identifier].text) for identifier in sorted(drawn))
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -180,11 +191,12 @@ class Scan:
     articles: set[str] = field(default_factory=set)
 
 
-def scan(path: Path, probe: Probe) -> Scan:
-    """Compare one training artefact with the probe; exact goes before ngram, the first training id is kept."""
+def scan(path: Path, probe: Probe, corpus: Path | None = None) -> Scan:
+    """Compare one training artefact (and its passages in ``corpus``, see :func:`training_texts`) with the probe; exact
+    goes before ngram, the first training id is kept."""
     result = Scan(articles=articles_of(path, "train"))
     rows: set[str] = set()
-    for train_id, text in training_texts(path):
+    for train_id, text in training_texts(path, corpus):
         rows.add(train_id)
         for item, match in probe.hits(text):
             known = result.found.get(item)
@@ -264,29 +276,36 @@ def report_pair(
     return rows, overlaps
 
 
-def refuse_leaks(rows: Iterable[dict], overlaps: list[dict]) -> None:
-    """Raise LeakageError for the first enforced pair whose share is above its limit, with example ids."""
+def refuse_leaks(rows: Iterable[dict], overlaps: list[dict], kept: Path) -> None:
+    """Raise LeakageError for the first enforced pair whose share is above its limit, with example ids.
+
+    The outputs of a job that fails are removed, so all overlaps are written to ``kept`` (jsonl), which the error names.
+    """
+    remove(kept)
     for row in rows:
         if not row["enforced"] or row["share"] <= row["max_share"]:
             continue
+        write_jsonl(kept, overlaps)
         pair = ("chain", "train", "eval", "kind")
         ids = [f"{o['eval_id']} in {o['train_id']}" for o in overlaps if all(o[key] == row[key] for key in pair)]
         raise LeakageError(
             f"chain {row['chain']!r}: {row['ngram']} of {row['n_eval']} {row['kind']} texts of {row['eval']!r} "
             f"({row['share']:.1%}) occur in the training data {row['train']!r}; the limit is {row['max_share']:.1%}. "
-            f"Examples (evaluation id in training id): {', '.join(ids[:_SHOWN])}. Take them out of the training data, "
-            "or split again by article"
+            f"Examples (evaluation id in training id): {', '.join(ids[:_SHOWN])}; all overlaps: {kept}. "
+            "Take them out of the training data, or split again by article"
         )
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage ``audit.leakage``: inputs train, eval (lists); outputs report (tsv), overlaps (jsonl).
+    """Stage ``audit.leakage``: inputs train, eval, corpora (lists); outputs report (tsv), overlaps (jsonl).
 
     An evaluation artefact is a collection, or a folder of task examples (test.jsonl: {id, fields, target, meta}).
-    Params: n (words of an n-gram), max_share (0 to 1), chains (see :func:`chains_of`).
+    Params: n (words of an n-gram), max_share (0 to 1), chains (see :func:`chains_of`), corpora (training artefact ->
+    the collection whose passages it names by id, and whose texts are compared too).
     """
-    train = {name_of(path): path for path in _list(job.inputs["train"])}
-    evaluated = {name_of(path): path for path in _list(job.inputs["eval"])}
+    train, evaluated, corpora = (
+        {name_of(path): path for path in _list(job.inputs.get(key, []))} for key in ("train", "eval", "corpora")
+    )
     chains = chains_of(job.params, train, evaluated)
     probe, articles = Probe(job.params["n"]), {}
     for name, path in evaluated.items():
@@ -296,7 +315,9 @@ def run(job: Job) -> dict[str, Any]:
             probe.add_collection(name, Collection.load(path))
         articles[name] = articles_of(path, "test")
         probe.sizes[name, "article"] = len(articles[name])
-    scans = {name: scan(train[name], probe) for name in sorted({name for chain in chains for name in chain.train})}
+    read_by = {name: corpora[corpus] for name, corpus in job.params.get("corpora", {}).items()}
+    trained = sorted({name for chain in chains for name in chain.train})
+    scans = {name: scan(train[name], probe, read_by.get(name)) for name in trained}
     for result in scans.values():
         result.found |= {
             (name, "article", article): ("exact", article)
@@ -313,8 +334,13 @@ def run(job: Job) -> dict[str, Any]:
     overlaps = [row for _, part in reports for row in part]
     write_tsv(job.outputs["report"], REPORT_COLUMNS, rows)
     write_jsonl(job.outputs["overlaps"], overlaps)
-    refuse_leaks(rows, overlaps)
+    refuse_leaks(rows, overlaps, _beside_log(job))
     return {"pairs": len(reports), "overlaps": len(overlaps)}
+
+
+def _beside_log(job: Job) -> Path:
+    """Return where overlaps stay when the job fails: beside its log, or in its work folder if it has none."""
+    return (job.log_path or job.work / "audit.log").with_suffix(".overlaps.jsonl")
 
 
 def _list(paths: Path | list[Path]) -> list[Path]:

@@ -84,7 +84,11 @@ class OpenAIEngine:
                 answer = self._client.completions.create(prompt=prompt, **settings, **_shape(sampling))
                 text = answer.choices[0].text
             reason = "length" if answer.choices[0].finish_reason == "length" else "stop"
-            return Completion(text, reason, answer.usage.prompt_tokens, answer.usage.completion_tokens)
+            # answers are kept in the calls; a service that shows the request shows the key
+            return Completion(self._shown(text), reason, answer.usage.prompt_tokens, answer.usage.completion_tokens)
+
+    def _shown(self, text: str) -> str:
+        return without_secrets(text, [self._key_env or ""])
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -94,9 +98,9 @@ class OpenAIEngine:
         try:
             yield
         except OpenAIError as error:
-            fault = without_secrets(f"{type(error).__name__}: {error}", [self._key_env or ""])
+            fault = self._shown(f"{type(error).__name__}: {error}")
         except (AttributeError, IndexError, TypeError) as error:
-            fault = f"its answer is not of the form of the OpenAI API ({error})"
+            fault = self._shown(f"its answer is not of the form of the OpenAI API ({error})")
         else:
             return
         # not "from error": the chain would be printed with the key in it

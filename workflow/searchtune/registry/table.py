@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from searchtune.errors import ConfigError, malformed, nearest
 from searchtune.files import read_tsv
+from searchtune.redaction import SECRET_NAME
 
 ROOT = Path(__file__).resolve().parents[3]
 TABLES = {"dataset": "config/datasets.tsv", "model": "config/models.tsv"}
@@ -99,8 +101,26 @@ class Artefact:
         return sum(part.bytes for part in self.parts)
 
 
+def _address_fault(address: str) -> str:
+    """Say what is wrong with an address, without showing it: a part of it may be a password or a token."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "its address is not of the form https://host/path"
+    signed = any(SECRET_NAME.search(key.replace("-", "_")) or "sig" in key.lower() for key, _ in parse_qsl(parts.query))
+    if "@" in parts.netloc or signed:
+        return (
+            "its address holds a user, a password or a key, which every record of the run would repeat: name a file "
+            "that anybody may fetch, or get it by hand and make the row local or licensed"
+        )
+    return ""
+
+
 def _fault(row: dict[str, str]) -> str:
     """Say what is wrong with a row, or return an empty string."""
+    # first: what the other faults show of the row is then no secret
+    if fault := next(filter(None, (_address_fault(row[key]) for key in ("archive", "name"))), ""):
+        return fault
     if not re.fullmatch(r"[\w.+-]+", row["id"]):
         return f"id {row['id']!r} may hold letters, digits, '.', '_', '+' and '-' only"
     if row["source"] not in SOURCES:

@@ -38,7 +38,7 @@ def _ranking(path: Path, query: str, scores: Mapping[str, Any]) -> Ranking:
         raise DataError(f"{path}, query {query!r}: the score of {bad!r} is {scores[bad]!r}, no number")
     try:
         return rank_by_score({run_id(document): float(score) for document, score in scores.items()})
-    except DataError as error:
+    except (DataError, OverflowError) as error:
         raise DataError(f"{path}, query {query!r}: {error}") from error
 
 
