@@ -16,6 +16,8 @@ from searchtune.collections.synthetic import Synthetic, load_filtered
 from searchtune.errors import ConfigError, ModelError, ShortageError, nearest
 from searchtune.evaluation.significance import paired_test
 from searchtune.files import sha256_tree, stable_hash, write_json
+from searchtune.llm.hardware import seeded
+from searchtune.llm.room import named_shortage
 from searchtune.reranking.cross_encoder import CrossEncoder, Row
 from searchtune.stage import Job
 
@@ -123,7 +125,7 @@ def group_loss(logits: "torch.Tensor", sizes: Sequence[int], kind: str) -> "torc
     parts = logits.split(list(sizes))
     if kind == "pointwise":
         labels = torch.cat([torch.nn.functional.one_hot(torch.tensor(0), size) for size in sizes]).float()
-        return functional.binary_cross_entropy_with_logits(logits, labels)
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.device))
     if kind == "listwise":
         return -torch.stack([functional.log_softmax(part, 0)[0] for part in parts]).mean()
     raise ConfigError(f"reranker loss {kind!r} is unknown{nearest(kind, LOSSES)}")
@@ -162,8 +164,8 @@ def train(
     curve: list[dict[str, Any]] = []
     seen = 0
     model.model.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(params["seed"])
+    lower = "lower udapdr.reranker batch_size or max_length"
+    with seeded(params["seed"], model.device), named_shortage("a training step of a reranker", lower):
         for step, batch in enumerate(plan):
             rate = optimizer.param_groups[0]["lr"] = (
                 released_learning_rate(step, pairs, params["lr"])
@@ -284,6 +286,7 @@ def run(job: Job) -> dict[str, Any]:
         params["seed"],
         params["dropout"],
         params["head"],
+        job.log,
     )
     if params["freeze_embeddings"]:
         model.freeze_embeddings()
