@@ -44,6 +44,8 @@ def set_environment(threads: int) -> None:
 class VllmEngine:
     """A model in vLLM, with prefix caching: prompts that begin alike share that part of the work."""
 
+    _llm: Any  # None once closed
+
     def __init__(
         self,
         model_dir: Path,
@@ -82,7 +84,6 @@ class VllmEngine:
         self.tokens = Tokens(model_dir)
         self._adapter = _lora_request(adapter)
         make: Any = LLM  # its annotations list the values of every argument
-        self._llm: Any
         with hidden_main() if tensor_parallel > 1 else nullcontext():
             self._llm = make(
                 model=str(model_dir),

@@ -279,15 +279,8 @@ def run(job: Job) -> dict[str, Any]:
             "test with after the filter; raise udapdr.scale_up.per_prompt (Z), udapdr.filter.k, or the "
             "share of the empty part (udapdr.filter.shares)"
         )
-    model = CrossEncoder.load(
-        job.inputs["model"],
-        params["max_length"],
-        params["precision"],
-        params["seed"],
-        params["dropout"],
-        params["head"],
-        job.log,
-    )
+    settings = {key: params[key] for key in ("max_length", "precision", "seed", "dropout", "head")}
+    model = CrossEncoder.load(job.inputs["model"], **settings, log=job.log)
     if params["freeze_embeddings"]:
         model.freeze_embeddings()
     rank = partial(reciprocal_ranks, model, held, collection, params["held_depth"], params["score_batch_size"])
@@ -302,10 +295,10 @@ def run(job: Job) -> dict[str, Any]:
     job.log(f"RR on {len(held)} unseen queries: {found['untrained']:.3f} untrained, {found['trained']:.3f} trained")
     model.save(job.outputs["model"])
     data = stable_hash([sha256_tree(job.inputs["queries"]), params["prompt"]])
-    settings = {key: value for key, value in params.items() if key != "seed"}
+    recorded = {key: value for key, value in params.items() if key != "seed"}
     write_json(
         job.outputs["model"] / "training.json",
-        {"data": data, "settings": settings, "seed": params["seed"], "queries": len(epochs[0]), "curve": curve},
+        {"data": data, "settings": recorded, "seed": params["seed"], "queries": len(epochs[0]), "curve": curve},
     )
     write_json(job.outputs["model"] / "evaluation.json", found)
     return {
