@@ -76,7 +76,7 @@ def seeded(seed: int, place: "torch.device") -> Iterator[None]:
 SHORT = 256
 
 # encoders read a few hundred tokens: on a processor the fused kernel gains nothing forward there, and its backward pass
-# makes training a third slower; on a GPU plain attention is what was not measured yet
+# makes training a third slower; on a GPU neither was measured
 ENCODER_ATTENTION = "eager"
 
 
