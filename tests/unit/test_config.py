@@ -42,6 +42,11 @@ def test_unknown_key_inside_a_collection():
         ({"seeds": []}, r"config/config.yaml: key 'seeds' has value \[\]"),
         ({"seeds": ["x"]}, r"config/config.yaml: key 'seeds.0' has value 'x'"),
         ({"hardware": {"threads": 0}}, r"key 'hardware.threads' has value 0: .*greater than or equal to 1"),
+        ({"hardware": {"tensor_parallel": 2}}, r"tensor_parallel is 2, but gpus is 0: set gpus to at least 2"),
+        (
+            {"hardware": {"gpus": 2, "tensor_parallel": 2, "backend": "transformers"}},
+            r"config/config.yaml: key 'hardware' .*tensor_parallel is 2, which transformers can't do",
+        ),
         ({"splits": {"train": 0.95, "dev": 0.1}}, r"splits.*leave a share for test"),
         ({"models": {"m": {"source": "hub", "kind": "causal", "trust_remote_code": True}}}, "trust_remote_code"),
     ],

@@ -228,13 +228,18 @@ def test_scores_are_those_of_the_plain_network(encoder, head):
 
 
 def test_scoring_batches_hold_few_tokens():
-    from searchtune.reranking.cross_encoder import BATCH_TOKENS, scoring_batches
+    from searchtune.llm.room import Room
+    from searchtune.reranking.cross_encoder import BATCH_TOKENS, scored
+
+    def scoring_batches(lengths, batch_size):
+        room = Room("pairs", "cut them", BATCH_TOKENS)
+        return [chosen for chosen, found in scored(room, lengths, batch_size, lambda chosen: chosen) if found == chosen]
 
     assert BATCH_TOKENS == 2048
-    assert list(scoring_batches([5, 7, 6, 7], 3)) == [[1, 3, 2], [0]]
+    assert scoring_batches([5, 7, 6, 7], 3) == [[1, 3, 2], [0]]
     # 2048 // 1000 rows, then 2048 // 600; a row that is longer than a batch is alone
-    assert list(scoring_batches([600, 1000, 3000, 900, 500, 10, 10], 16)) == [[2], [1, 3], [0, 4, 5], [6]]
-    assert list(scoring_batches([], 4)) == []
+    assert scoring_batches([600, 1000, 3000, 900, 500, 10, 10], 16) == [[2], [1, 3], [0, 4, 5], [6]]
+    assert scoring_batches([], 4) == []
 
 
 @pytest.mark.slow

@@ -49,9 +49,10 @@ def test_what_is_not_there_yet_is_asked_again_later(tmp_path):
 
 
 def test_gpus_are_asked_for_where_the_configuration_has_them():
-    assert gpus({"hardware": {"gpus": 0}}, 8) == 0
-    assert gpus({"hardware": {"gpus": 1}}) == 1
-    assert gpus({"hardware": {"gpus": 1}}, 8) == 8
+    assert gpus({"hardware": {"gpus": 0, "tensor_parallel": 1}}, 8) == 0
+    assert gpus({"hardware": {"gpus": 1, "tensor_parallel": 1}}) == 1
+    assert gpus({"hardware": {"gpus": 1, "tensor_parallel": 2}}) == 2
+    assert gpus({"hardware": {"gpus": 1, "tensor_parallel": 2}}, 8) == 8
 
 
 def test_late_interaction_asks_for_the_vectors_of_what_it_reads(tmp_path):

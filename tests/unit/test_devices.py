@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 from helpers import ROOT
 
-from searchtune.devices import leased, present
+from searchtune.devices import leased, lock_folder, present
 from searchtune.errors import ConfigError
 
 HOLD = (
@@ -69,13 +70,50 @@ def test_a_job_that_no_device_could_ever_serve_is_refused(tmp_path):
         pass
 
 
-def test_nothing_is_leased_without_a_gpu_or_inside_slurm(tmp_path, monkeypatch):
+def test_jobs_of_one_slurm_job_divide_its_devices(tmp_path, monkeypatch):
+    """An allocation (salloc --gres=gpu:3) in which Snakemake runs jobs side by side."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    tempfile.tempdir = None  # read anew
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert lock_folder() == tmp_path / f"searchtune-gpus-{os.getuid()}-7"
+    first, got = holder(lock_folder(), 2)
+    try:
+        assert got == "0,1"
+        with leased(1, poll=0.05) as mine:
+            assert mine == ["2"] and os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+        # device 0 of another SLURM job of this machine is another device
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with leased(3, poll=0.05) as mine:
+            assert mine == ["0", "1", "2"]
+    finally:
+        first.kill()
+        first.wait()
+        tempfile.tempdir = None
+
+
+def test_a_job_that_slurm_gave_its_devices_takes_them_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with leased(3, tmp_path) as mine:
+        assert mine == ["0", "1", "2"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+    with leased(8, tmp_path) as mine:
+        assert mine == ["0", "1", "2"], "what SLURM gave is what there is"
+    # parts of one GPU, as older drivers name them
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-5c6b/1/0,MIG-GPU-5c6b/2/0")
+    with leased(1, tmp_path) as mine:
+        assert mine == ["MIG-GPU-5c6b/1/0"]
+    for nothing in ("NoDevFiles", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        with leased(1, tmp_path) as mine:
+            assert mine == []
+    # nothing said: the files of devices may be other jobs'
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    (tmp_path / "nvidia0").touch()
+    assert present(tmp_path) == []
+
+
+def test_nothing_is_leased_without_a_gpu(tmp_path, monkeypatch):
     with leased(0, tmp_path) as mine:
         assert mine == []
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with leased(1, tmp_path) as mine:
-        assert mine == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2"
-    monkeypatch.delenv("SLURM_JOB_ID")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with leased(1, tmp_path) as mine:
         assert mine == []

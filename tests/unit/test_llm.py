@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+import weakref
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -12,7 +13,7 @@ from searchtune.llm.engine import Sampling, open_engine
 from searchtune.llm.structured import choice_grammar
 from searchtune.llm.tokens import Tokens, prompt_seed
 from searchtune.llm.transformers_engine import shared_length
-from searchtune.llm.vllm_engine import next_tokens
+from searchtune.llm.vllm_engine import _gpu_settings, next_tokens
 
 TEXTS = [
     "The river runs past the old mill.",
@@ -239,6 +240,45 @@ def test_vllm_and_transformers_agree(tiny_lm, engine):
     many = [f"{number} " + "A mill by the river grinds flour. " * 16 for number in range(64)]
     assert 100 < max(vllm.count(many)) < 240 and sum(vllm.count(many)) > 4 * 2048
     assert len(vllm.generate(many, warm)) == len(many)
+    first = vllm.generate(PROMPTS, Sampling(max_tokens=4))
+    vllm.close()
+    vllm.close()
+    # the next one is opened in the same process, while the first engine's object is still held
+    again = open_engine(tiny_lm, "vllm", dtype="float32", threads=1, max_model_len=256, kv_cache_gib=0.1)
+    assert again.generate(PROMPTS, Sampling(max_tokens=4)) == first
+    again.close()
+
+
+@pytest.mark.slow
+def test_a_closed_engine_holds_no_weights(tiny_lm):
+    engine = open_engine(tiny_lm, "transformers", dtype="float32", threads=1, max_model_len=256)
+    weights = weakref.ref(engine._model)
+    engine.generate(PROMPTS, Sampling(max_tokens=2))
+    engine.close()
+    assert weights() is None
+
+
+def test_vllm_is_told_of_all_parts_of_a_model():
+    assert _gpu_settings(0.5, 1, 1) == {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 1}
+    several = _gpu_settings(0.5, 4, 8)
+    assert several["tensor_parallel_size"] == 4 and several["distributed_executor_backend"] == "mp"
+    with pytest.raises(ConfigError, match=r"hardware.tensor_parallel is 4, but this job sees 2 GPU"):
+        _gpu_settings(0.5, 4, 2)
+
+
+def test_a_job_hands_its_parts_to_its_engine(tmp_path, monkeypatch):
+    from searchtune.llm import job_engine
+    from searchtune.stage import Job
+
+    given = []
+    monkeypatch.setattr(job_engine, "open_engine", lambda *_, **options: given.append(options["tensor_parallel"]))
+    params = {"backend": "vllm", "dtype": "auto", "max_model_len": 9}
+    for job in (
+        Job("x", {"model": tmp_path}, {}, params),
+        Job("x", {"model": tmp_path}, {}, params, tensor_parallel=4),
+    ):
+        job_engine.job_engine(job, 0)
+    assert given == [1, 4]
 
 
 class Service(BaseHTTPRequestHandler):

@@ -75,6 +75,7 @@ def test_a_step_that_fails_with_a_secret_in_its_error_logs_it_without(tmp_path, 
         "spec = json.loads(sys.stdin.read())\n"
         "named = lambda d: types.SimpleNamespace(items=lambda: d.items())\n"
         f"snakemake = types.SimpleNamespace(scriptdir={str(ROOT / 'workflow/scripts')!r}, input=named({{}}), threads=1, resources={{}},\n"
+        "    config={'hardware': {'tensor_parallel': 1}},\n"
         "    output=named(spec['outputs']), log=['logs/fetch.log'], params=type('P', (dict,), {})(args=spec['params']))\n"
         "snakemake.params.stage = spec['stage']\n"
         f"exec(open({str(ROOT / 'workflow/scripts/stage.py')!r}).read())\n"

@@ -54,6 +54,20 @@ def test_output_and_provenance(tmp_path, shout):
     assert record["execution"]["threads"] == 1
 
 
+def test_how_many_gpus_hold_a_model_is_no_part_of_what_comes_of_it(tmp_path, shout, monkeypatch):
+    (tmp_path / "in.txt").write_text("hello")
+    seen, plain = [], sys.modules["searchtune.shout"].run
+    monkeypatch.setattr(
+        sys.modules["searchtune.shout"], "run", lambda job: (seen.append(job.tensor_parallel), plain(job))[1]
+    )
+    records = []
+    for more in ({}, {"tensor_parallel": 2}):
+        stage.run_job(spec(tmp_path) | more)
+        record = read_json(tmp_path / "out.txt.prov.json")
+        records.append({key: value for key, value in record.items() if key not in ("execution", "output")})
+    assert seen == [1, 2] and records[0] == records[1]
+
+
 def test_failure_leaves_no_output(tmp_path, shout):
     (tmp_path / "in.txt").write_text("hello")
     with pytest.raises(RuntimeError):

@@ -430,20 +430,23 @@ def test_each_component_is_one_key(tmp_path, monkeypatch, change, stage, rows):
 
 
 def test_models_of_their_own_write_queries_and_passages(tmp_path, monkeypatch):
-    opened = []
+    opened, asked = [], []
 
-    def open_engine(path, *_, **__):
+    def open_engine(path, *_, **given):
         opened.append(path.name)
+        asked.append(given["tensor_parallel"])
         engine = Scripted()
         engine.model = path.name
+        engine.close = lambda: opened.append(f"{path.name} closed")
         return engine
 
     job = Job("limrank.synthesize", {"writer": tmp_path / "w", "judge": tmp_path / "w", "query_writer": tmp_path / "q"}, {},
-              {"backend": "vllm", "dtype": "auto", "max_model_len": 9, "seed": 1})  # fmt: skip
+              {"backend": "vllm", "dtype": "auto", "max_model_len": 9, "seed": 1}, tensor_parallel=2)  # fmt: skip
     monkeypatch.setattr(limrank_models, "open_engine", open_engine)
     models = limrank_models.Models(job)
     names = [models.engine(step).model for step in ("expand_query", "reason", "write_passage", "judge")]
-    assert names == ["q", "w", "w", "w"] and opened == ["q", "w"]
+    assert names == ["q", "w", "w", "w"] and asked == [2, 2]
+    assert opened == ["q", "q closed", "w"], "two models do not fit into a GPU's memory"
     assert models.used["judge"] == {"model": "w", "revision": "r1"}
 
 

@@ -28,6 +28,9 @@ spec = {
     "log": str(snakemake.log[0]),
     "spare": bool(snakemake.params.get("variant", False)),
 }
+# how it runs, as threads are; not in params, which are part of what its results are
+if (parts := snakemake.config["hardware"]["tensor_parallel"]) > 1:
+    spec["tensor_parallel"] = parts
 write_json(Path(next(iter(spec["outputs"].values())) + ".job.json"), spec)
 if again := why_again():
     with Path(spec["log"]).open("a", encoding="utf-8") as log:

@@ -86,6 +86,8 @@ def minutes(least: int, per_gb: float) -> Demand:
 
 
 def gpus(config: dict[str, Any], processes: int = 1) -> int:
-    """Return a model job's ``gpu``: none where the configuration has none, else at least one a process."""
-    asked = config["hardware"]["gpus"]
-    return max(asked, processes) if asked else 0
+    """Return a model job's ``gpu``: none where the configuration has none, else at least one a process of its own and
+    one for each part of a model in vLLM.
+    """
+    hardware = config["hardware"]
+    return max(hardware["gpus"], hardware["tensor_parallel"], processes) if hardware["gpus"] else 0

@@ -1,7 +1,7 @@
 """Run one step of the workflow from a JSON job file: ``python -m searchtune.stage job.json``.
 
-A job file holds {stage, inputs, outputs, params, threads, spare}. A stage is a function of one
-:class:`Job` that reads ``job.inputs``, writes ``job.outputs`` (temporary names) and returns a
+A job file holds {stage, inputs, outputs, params, threads, spare}, and tensor_parallel where it is not 1. A stage is a
+function of one :class:`Job` that reads ``job.inputs``, writes ``job.outputs`` (temporary names) and returns a
 dictionary of counts. This module checks the inputs against their provenance, renames the outputs
 when the stage has ended well, and writes ``<output>.prov.json`` beside each of them. Nothing here
 knows Snakemake, so that a bare machine with torch, transformers and peft can run any step.
@@ -93,7 +93,10 @@ Paths = Path | list[Path]
 
 @dataclass
 class Job:
-    """One step's work order. ``outputs`` are temporary names while the stage runs."""
+    """One step's work order. ``outputs`` are temporary names while the stage runs.
+
+    ``threads`` and ``tensor_parallel`` (GPUs that vLLM spreads a model over) say how it runs, not what comes of it.
+    """
 
     stage: str
     inputs: dict[str, Any]
@@ -102,6 +105,7 @@ class Job:
     threads: int = 1
     work: Path = Path(".work")
     log_path: Path | None = None
+    tensor_parallel: int = 1
 
     def log(self, message: str) -> None:
         """Write a line to standard error and to the job's log file, flushed."""
@@ -365,6 +369,7 @@ def run_job(spec: dict) -> dict:
         threads=spec.get("threads", 1),
         work=first.parent / ".work" / f"{first.name}-{key}",
         log_path=Path(spec["log"]) if spec.get("log") else None,
+        tensor_parallel=spec.get("tensor_parallel", 1),
     )
     for path in finals.values():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,12 +26,29 @@ class Hardware(Section):
     gpus: int = Field(
         0, ge=0, le=64, description="GPUs that a model job asks for; 0 also generates with vLLM for CPUs (count)"
     )
+    tensor_parallel: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs that vLLM spreads one model over, at most hardware.gpus; changing it reruns nothing (count)",
+    )
     backend: Literal["vllm", "transformers"] = Field("vllm", description="LLM back end for generation and scoring")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of LLM inference; auto = bfloat16 where the machine has units for it"
     )
     mem_mb: int = Field(6000, ge=500, description="memory that a heavy model job asks for (MiB)")
     generate_mem_mb: int = Field(3500, ge=500, description="memory that a generating job asks for (MiB)")
+
+    @model_validator(mode="after")
+    def _parts_have_devices(self) -> "Hardware":
+        parts = self.tensor_parallel
+        if parts > 1 and self.backend != "vllm":
+            raise ValueError(
+                f"tensor_parallel is {parts}, which {self.backend} can't do: set backend to vllm, or it to 1"
+            )
+        if parts > 1 and self.gpus < parts:
+            raise ValueError(f"tensor_parallel is {parts}, but gpus is {self.gpus}: set gpus to at least {parts}")
+        return self
 
 
 class CollectionConfig(Section):

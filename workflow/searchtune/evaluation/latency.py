@@ -14,6 +14,7 @@ from typing import Any
 from searchtune.collections.beir import Collection
 from searchtune.errors import DataError
 from searchtune.files import read_text, write_json, write_tsv
+from searchtune.llm.hardware import device
 from searchtune.reranking.cross_encoder import CrossEncoder
 from searchtune.retrieval.bm25 import BM25Index
 from searchtune.retrieval.late_interaction import LateInteractionModel, search
@@ -85,7 +86,7 @@ def hardware(threads: int) -> dict[str, Any]:
     return {
         "processor": next(names, platform.processor()),
         "threads": threads,
-        "device": "cpu",
+        "device": device().type,
         "system": platform.platform(),
     }
 

@@ -92,6 +92,9 @@ class Engine(Protocol):
     def count(self, prompts: list[str]) -> list[int]:
         """Return the number of tokens of each prompt."""
 
+    def close(self) -> None:
+        """Free the model's memory, whoever else still holds the engine; it answers nothing afterwards."""
+
 
 def check_model_dir(folder: Path, endpoint: bool = False) -> Path:
     """Return ``folder`` if it holds a usable model; ModelError otherwise (missing, pickled weights, no tokenizer)."""

@@ -51,15 +51,16 @@ def open_engine(
     threads: int = 2,
     seed: int = 0,
     adapter: Path | str | None = None,
+    tensor_parallel: int = 1,
     log: Callable[[str], None] = print,
     **options: Any,
 ) -> Engine:
     """Load a model folder (with a LoRA ``adapter`` folder on top) into a back end.
 
-    An encoder-decoder goes to transformers whichever of the two is asked for, and ``log`` is told. ``options`` go to
-    the back end: vllm: max_num_seqs, kv_cache_gib, tensor_parallel, prefix_caching; transformers: batch_size,
-    batch_tokens; openai: workers. Raises ConfigError for an unknown back end, ModelError for an unusable folder or an
-    adapter that can't be served unmerged.
+    An encoder-decoder goes to transformers whichever of the two is asked for, and ``log`` is told. ``tensor_parallel``:
+    GPUs that vLLM spreads the model over; the others don't look at it. ``options`` go to the back end: vllm:
+    max_num_seqs, kv_cache_gib, prefix_caching; transformers: batch_size, batch_tokens; openai: workers. Raises
+    ConfigError for an unknown back end, ModelError for an unusable folder or an adapter that can't be served unmerged.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown LLM back end {backend!r}{nearest(backend, BACKENDS)}")
@@ -78,17 +79,17 @@ def open_engine(
             log(f"{folder.name} is an encoder-decoder, which {backend} can't run: the back end is transformers")
         from searchtune.llm.seq2seq_engine import Seq2SeqEngine
 
-        return Seq2SeqEngine(folder, **common)
+        return Seq2SeqEngine(folder, log=log, **common)
     if backend != "openai" and adapter:
         check_adapter(Path(adapter))
     if backend == "vllm":
         from searchtune.llm.vllm_engine import VllmEngine
 
-        return VllmEngine(folder, **common)
+        return VllmEngine(folder, tensor_parallel=tensor_parallel, **common)
     if backend == "transformers":
         from searchtune.llm.transformers_engine import TransformersEngine
 
-        return TransformersEngine(folder, **common)
+        return TransformersEngine(folder, log=log, **common)
     from searchtune.llm.openai_engine import OpenAIEngine
 
     return OpenAIEngine(folder, **common)

@@ -17,5 +17,6 @@ def job_engine(job: Job, seed: int, model: str = "model", backend: str = "") -> 
         max_model_len=params["max_model_len"],
         threads=job.threads,
         seed=seed,
+        tensor_parallel=job.tensor_parallel,
         log=job.log,
     )

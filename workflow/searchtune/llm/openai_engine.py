@@ -121,6 +121,10 @@ class OpenAIEngine:
             scores = iter(list(pool.map(lambda pair: self._echo(*pair), pairs)))
         return [[next(scores) for _ in texts] for texts in continuations]
 
+    def close(self) -> None:
+        """See :class:`searchtune.llm.base.Engine`; the model's memory is another machine's."""
+        self._client.close()
+
     def _echo(self, prompt: str, text: str) -> Scored:
         end = len(prompt) + len(text)
         with self._errors():

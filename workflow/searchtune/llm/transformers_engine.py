@@ -4,7 +4,7 @@ The decoding loop is our own, so that every row has its own noise, stop texts an
 batch, and the last layer runs in float32 (bfloat16 logits of likely tokens are 0.06 apart: scores would tie).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from searchtune.llm.base import Completion, Sampling, Scored, per_prompt, revision_of
 from searchtune.llm.hardware import device, dtype_of
 from searchtune.llm.nucleus import keep_nucleus
+from searchtune.llm.room import Room, free_memory, to_stderr
 from searchtune.llm.structured import Grammars, mask_logits
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
@@ -33,6 +34,14 @@ class Row:
     matcher: Any = None
     answer: list[int] = field(default_factory=list)
     reason: str = ""
+
+    def restart(self) -> None:
+        """Begin anew, with the first noise and at the grammar's start: a batch may be done a second time."""
+        self.answer, self.reason = [], ""
+        if self.noise is not None:
+            self.noise.manual_seed(self.noise.initial_seed())
+        if self.matcher is not None:
+            self.matcher.reset()
 
 
 @dataclass
@@ -64,8 +73,11 @@ class TransformersEngine:
         adapter: Path | None = None,
         batch_size: int = 32,
         batch_tokens: int = 16384,
+        log: Callable[[str], None] = to_stderr,
     ) -> None:
-        """Load the folder. A batch holds at most ``batch_size`` prompts and ``batch_tokens`` tokens with padding."""
+        """Load the folder. A batch holds at most ``batch_size`` prompts and ``batch_tokens`` tokens with padding, or
+        fewer where the GPU's memory does not hold them.
+        """
         import torch
         from transformers.utils import logging
 
@@ -74,12 +86,13 @@ class TransformersEngine:
         self.device = device()
         self._model = self._load(Path(model_dir), dtype, adapter).to(self.device).eval()
         self._body = self._model.base_model
-        self._head = self._model.get_output_embeddings().weight.detach().float()
+        self._head: Any = self._model.get_output_embeddings().weight.detach().float()
         self.model, self.revision = Path(model_dir).name, revision_of(Path(model_dir), adapter)
         self.max_model_len = max_model_len
         self.tokens = self._tokens(Path(model_dir))
         self._folder, self._seed = Path(model_dir), seed
-        self._batch_size, self._batch_tokens = batch_size, batch_tokens
+        self._batch_size = batch_size
+        self.room = Room(f"{self.model}, prompts", "lower max_model_len or max_tokens", batch_tokens, log)
         self._grammars: Grammars | None = None
 
     def _load(self, folder: Path, dtype: str, adapter: Path | None) -> Any:
@@ -115,8 +128,10 @@ class TransformersEngine:
             for i, (row, s, p) in enumerate(zip(ids, samplings, prompts, strict=True))
         ]
         with torch.inference_mode():
-            for batch in self._batches(rows, lambda row: len(row.ids) + row.sampling.max_tokens):
-                self._decode(batch)
+            for _ in self.room.batches(
+                longest_first(rows), lambda row: len(row.ids) + row.sampling.max_tokens, self._batch_size, self._decode
+            ):
+                pass  # answers are in the rows
         return [self._completion(row) for row in rows]
 
     def score(self, prompts: list[str], continuations: list[list[str]]) -> list[list[Scored]]:
@@ -129,11 +144,20 @@ class TransformersEngine:
         rows = [Row(i, row, Sampling()) for i, row in enumerate(ids)]
         results: list[list[Scored]] = [[] for _ in rows]
         with torch.inference_mode():
-            for batch in self._batches(rows, lambda row: len(row.ids) + max(map(len, texts[row.index]))):
-                scores = self._score_batch(batch, [texts[row.index] for row in batch])
+            for batch, scores in self.room.batches(
+                longest_first(rows),
+                lambda row: len(row.ids) + max(map(len, texts[row.index])),
+                self._batch_size,
+                lambda batch: self._score_batch(batch, [texts[row.index] for row in batch]),
+            ):
                 for row, values in zip(batch, scores, strict=True):
                     results[row.index] = values
         return results
+
+    def close(self) -> None:
+        """See :class:`searchtune.llm.base.Engine`."""
+        self._model = self._body = self._head = None
+        free_memory()
 
     def _noise(self, sampling: Sampling, prompt: str) -> Any:
         import torch
@@ -151,18 +175,6 @@ class TransformersEngine:
             tokenizer = AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False)
             self._grammars = Grammars(tokenizer, self._head.shape[0], self.tokens.stop_ids)
         return self._grammars.matcher(sampling)
-
-    def _batches(self, rows: list[Row], size: Callable[[Row], int]) -> Iterator[list[Row]]:
-        """Yield rows in batches, longest first, so that a batch that needs too much memory shows at once."""
-        batch: list[Row] = []
-        for row in sorted(rows, key=lambda row: (-len(row.ids), row.index)):
-            longest = max([size(r) for r in [*batch, row]])
-            if batch and (len(batch) == self._batch_size or longest * (len(batch) + 1) > self._batch_tokens):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
 
     def _logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
         import torch
@@ -210,6 +222,8 @@ class TransformersEngine:
     def _decode(self, rows: list[Row]) -> None:
         import torch
 
+        for row in rows:
+            row.restart()
         state = self._read([row.ids for row in rows])
         live = list(rows)
         while True:
@@ -273,6 +287,11 @@ class TransformersEngine:
             [Scored(value, len(text)) for value, text in zip(values, row, strict=True)]
             for values, row in zip(sums, texts, strict=True)
         ]
+
+
+def longest_first(rows: list[Row]) -> list[Row]:
+    """Return rows in the order of their batches: one that needs too much memory shows at once."""
+    return sorted(rows, key=lambda row: (-len(row.ids), row.index))
 
 
 def shared_length(ids: list[list[int]]) -> int:

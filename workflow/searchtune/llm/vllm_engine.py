@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from searchtune.errors import ConfigError
 from searchtune.llm.adapters import adapter_rank
 from searchtune.llm.base import Completion, Sampling, Scored, per_prompt, revision_of
 from searchtune.llm.hardware import dtype_name
+from searchtune.llm.room import free_memory
+from searchtune.llm.spawning import hidden_main
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ def set_environment(threads: int) -> None:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # workers of several GPUs: this process has asked CUDA for its devices, and no fork works on from there
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         # bound threads of two jobs would share one core while another one idles
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     }.items():
@@ -38,6 +43,8 @@ def set_environment(threads: int) -> None:
 
 class VllmEngine:
     """A model in vLLM, with prefix caching: prompts that begin alike share that part of the work."""
+
+    _llm: Any  # None once closed
 
     def __init__(
         self,
@@ -66,7 +73,7 @@ class VllmEngine:
         give_threads = torch.set_num_threads
         on_gpu = torch.cuda.is_available()
         if on_gpu:
-            place = {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
+            place = _gpu_settings(gpu_memory, tensor_parallel, torch.cuda.device_count())
         else:
             place = _cpu_settings(kv_cache_gib, max_model_len, tensor_parallel)
         from vllm import LLM
@@ -77,21 +84,22 @@ class VllmEngine:
         self.tokens = Tokens(model_dir)
         self._adapter = _lora_request(adapter)
         make: Any = LLM  # its annotations list the values of every argument
-        self._llm = make(
-            model=str(model_dir),
-            dtype=dtype_name(dtype),
-            max_model_len=max_model_len,
-            seed=seed,
-            enable_prefix_caching=prefix_caching,
-            max_num_seqs=max_num_seqs,
-            generation_config="vllm",
-            use_tqdm_on_load=False,
-            hf_overrides={"head_dtype": head_dtype},
-            trust_remote_code=False,
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-            **_lora_settings(adapter),
-            **place,
-        )
+        with hidden_main() if tensor_parallel > 1 else nullcontext():
+            self._llm = make(
+                model=str(model_dir),
+                dtype=dtype_name(dtype),
+                max_model_len=max_model_len,
+                seed=seed,
+                enable_prefix_caching=prefix_caching,
+                max_num_seqs=max_num_seqs,
+                generation_config="vllm",
+                use_tqdm_on_load=False,
+                hf_overrides={"head_dtype": head_dtype},
+                trust_remote_code=False,
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                **_lora_settings(adapter),
+                **place,
+            )
         if not on_gpu:
             # vLLM renders prompts on one thread, and by then has put a function that does nothing in place of
             # torch's, so that the other threads never come back
@@ -111,6 +119,14 @@ class VllmEngine:
         params = [self._params(s, p) for s, p in zip(samplings, prompts, strict=True)]
         outputs = self._run(ids, params)
         return [self._completion(output, s) for output, s in zip(outputs, samplings, strict=True)]
+
+    def close(self) -> None:
+        """See :class:`searchtune.llm.base.Engine`. Its worker processes end, and the device's memory is free."""
+        if self._llm is not None:
+            # vLLM's own way down; without it the next engine finds this one's 85% of the memory taken
+            self._llm.llm_engine.engine_core.shutdown()
+        self._llm = None
+        free_memory()
 
     def _run(self, ids: list[list[int]], params: list["SamplingParams"]) -> list[Any]:
         if not ids:
@@ -225,6 +241,21 @@ def hold_head_in_float32(model: "torch.nn.Module") -> None:
     own = copy.copy(head)
     own._parameters = {**head._parameters, "weight": torch.nn.Parameter(weight.float(), requires_grad=False)}
     model.lm_head = own
+
+
+def _gpu_settings(gpu_memory: float, tensor_parallel: int, found: int) -> dict[str, Any]:
+    """Return vLLM's arguments that hold on GPUs only; ConfigError where ``found``, the visible ones, are too few.
+
+    Never tried, for want of GPUs: more than one, and so vLLM's workers. That spawned processes leave the main script
+    alone is tested without vLLM (tests/unit/test_spawning.py).
+    """
+    if tensor_parallel > found:
+        raise ConfigError(
+            f"hardware.tensor_parallel is {tensor_parallel}, but this job sees {found} GPU(s); set it to at most that"
+        )
+    place: dict[str, Any] = {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
+    # processes of its own, also where Ray happens to be installed
+    return place if tensor_parallel == 1 else place | {"distributed_executor_backend": "mp"}
 
 
 def _cpu_settings(kv_cache_gib: float, max_model_len: int, tensor_parallel: int) -> dict[str, Any]:

@@ -96,12 +96,12 @@ def rerank_plainly(job: Job, score: Score, tokenizer: Any, task: Task) -> dict[s
 
 def _cross_encoder(job: Job) -> Score:
     check_headed(job.inputs["model"])
-    model = CrossEncoder.load(job.inputs["model"], job.params["max_model_len"], job.params["dtype"])
+    model = CrossEncoder.load(job.inputs["model"], job.params["max_model_len"], job.params["dtype"], log=job.log)
     return lambda _, keys, pairs: (model.score(pairs), [])
 
 
 def _scalar(job: Job) -> Score:
-    model = ScalarHead(job.inputs["model"], job.params["max_model_len"], job.params["dtype"], job.threads)
+    model = ScalarHead(job.inputs["model"], job.params["max_model_len"], job.params["dtype"], job.threads, job.log)
     return lambda _, keys, pairs: (model.score(pairs), [])
 
 

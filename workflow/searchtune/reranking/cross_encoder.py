@@ -7,7 +7,7 @@ start with equal weights and the unit at zero, so that a sentence encoder ranks 
 first step, as its [CLS] does not; that "name" says less than "muffin" is then quickly learned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +17,9 @@ from searchtune.collections.trec import read_run, write_run
 from searchtune.errors import ConfigError, DataError, nearest
 from searchtune.files import read_json, write_json
 from searchtune.llm.base import refuse_pickles
-from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
+from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, device, dtype_of
 from searchtune.llm.packed import packed_products
+from searchtune.llm.room import Room, to_stderr
 from searchtune.stage import Job
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def interaction_network(encoder: Any) -> Any:
         def forward(self, query: "torch.Tensor", passage: "torch.Tensor", **fields: "torch.Tensor") -> "torch.Tensor":
             """Return the scores of a batch of pairs."""
             vectors = self.encoder(**fields).last_hidden_state.float()
-            with torch.autocast("cpu", enabled=False):
+            with torch.autocast(vectors.device.type, enabled=False):
                 matched = interaction_scores(vectors, query, passage, self.term)
                 return self.scale * matched + vectors[:, 0] @ self.cls
 
@@ -98,6 +99,8 @@ class CrossEncoder:
         self.max_length = max_length
         self.precision = precision
         self.head = head
+        self.room = Room("pairs of a cross-encoder", "lower its max_length", BATCH_TOKENS)
+        self.device: torch.device = next(model.parameters()).device
         # DeBERTa and ModernBERT know no segments
         self.segments = getattr(model.config, "type_vocab_size", 0) > 1
 
@@ -110,10 +113,12 @@ class CrossEncoder:
         seed: int = 0,
         dropout: float | None = None,
         head: str = "cls",
+        log: Callable[[str], None] = to_stderr,
     ) -> "CrossEncoder":
         """Load a folder; where it is an encoder without a head, ``head`` is put on it (``cls``: drawn from ``seed``).
 
-        ``dropout`` replaces the model's own. ConfigError for an unknown head, ModelError for pickled weights.
+        It goes to the GPU if there is one. ``dropout`` replaces the model's own. ``log`` is told where batches had to
+        be made smaller. ConfigError for an unknown head, ModelError for pickled weights.
         """
         from tokenizers import Tokenizer
 
@@ -124,7 +129,9 @@ class CrossEncoder:
         rates = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         model = _load_cls(path, seed, rates) if kind == "cls" else _load_interaction(path, rates)
         tokenizer = Tokenizer.from_file(str(Path(path) / "tokenizer.json"))
-        return cls(model.eval(), tokenizer, max_length, precision, kind)
+        loaded = cls(model.to(device()).eval(), tokenizer, max_length, precision, kind)
+        loaded.room.log = log
+        return loaded
 
     def save(self, path: Path) -> None:
         """Write model, head and tokenizer as a folder that :meth:`load` reads."""
@@ -133,7 +140,7 @@ class CrossEncoder:
             from safetensors.torch import save_file
 
             self.model.encoder.save_pretrained(path, safe_serialization=True)
-            weights = {name: getattr(self.model, name).detach().clone() for name in HEAD_WEIGHTS}
+            weights = {name: getattr(self.model, name).detach().cpu().clone() for name in HEAD_WEIGHTS}
             save_file(weights, path / HEAD_FILE)
         else:
             self.model.save_pretrained(path, safe_serialization=True)
@@ -158,14 +165,14 @@ class CrossEncoder:
         return [Row(e.ids, e.type_ids, e.special_tokens_mask) for e in self.tokenizer.encode_batch(list(pairs))]
 
     def fields(self, rows: Sequence[Row]) -> dict[str, "torch.Tensor"]:
-        """Return the padded inputs of the network, each (B, longest)."""
+        """Return the padded inputs of the network on its device, each (B, longest)."""
         import torch
 
         width = max(len(row.ids) for row in rows)
 
         def padded(values: list[list[int]], fill: int) -> "torch.Tensor":
             """Return rows of one width."""
-            return torch.tensor([value + [fill] * (width - len(value)) for value in values])
+            return torch.tensor([value + [fill] * (width - len(value)) for value in values], device=self.device)
 
         found = {
             "input_ids": padded([row.ids for row in rows], self.model.config.pad_token_id or 0),
@@ -180,7 +187,7 @@ class CrossEncoder:
 
     def forward(self, rows: Sequence[Row]) -> "torch.Tensor":
         """Return the logits (B,) of tokenised pairs in 32-bit precision; padding changes nothing."""
-        with autocast(self.precision):
+        with autocast(self.precision, self.device.type):
             found = self.model(**self.fields(rows))
         return found if self.head == "interaction" else found.logits[:, 0].float()
 
@@ -195,17 +202,20 @@ class CrossEncoder:
 
         rows = self.tokenize(pairs)
         scores = [0.0] * len(rows)
+
+        def score_batch(chosen: list[int]) -> list[float]:
+            """Return the logits of the pairs at these positions."""
+            logits = self.forward([rows[i] for i in chosen])
+            if not torch.isfinite(logits).all():
+                raise DataError("a cross-encoder gave a score that is not finite; train it again with a lower rate")
+            return logits.tolist()
+
         self.model.train(noisy)
         self._attend_by(ENCODER_ATTENTION if noisy else SCORING_ATTENTION)
         try:
             with torch.inference_mode(), self._products(len(rows)):
-                for chosen in scoring_batches([len(row.ids) for row in rows], batch_size):
-                    logits = self.forward([rows[i] for i in chosen])
-                    if not torch.isfinite(logits).all():
-                        raise DataError(
-                            "a cross-encoder gave a score that is not finite; train it again with a lower rate"
-                        )
-                    for position, logit in zip(chosen, logits.tolist(), strict=True):
+                for chosen, found in scored(self.room, [len(row.ids) for row in rows], batch_size, score_batch):
+                    for position, logit in zip(chosen, found, strict=True):
                         scores[position] = logit
         finally:
             self._attend_by(ENCODER_ATTENTION)
@@ -213,7 +223,11 @@ class CrossEncoder:
         return scores
 
     def _products(self, pairs: int) -> AbstractContextManager[None]:
-        return nullcontext() if pairs < PACK_FROM else packed_products(self.model, dtype_of(self.precision))
+        return (
+            nullcontext()
+            if pairs < PACK_FROM
+            else packed_products(self.model, dtype_of(self.precision, self.device.type))
+        )
 
     def _attend_by(self, name: str) -> None:
         encoder = self.model.encoder if self.head == "interaction" else self.model
@@ -222,16 +236,14 @@ class CrossEncoder:
             encoder.set_attn_implementation(name)
 
 
-def scoring_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Yield positions, the longest first, in batches of at most ``batch_size`` rows and ``BATCH_TOKENS`` padded tokens;
-    a longer row is alone.
+def scored(
+    room: Room, lengths: Sequence[int], batch_size: int, score: Callable[[list[int]], list[float]]
+) -> Iterator[tuple[list[int], list[float]]]:
+    """Yield (positions, their scores), the longest first, in batches of at most ``batch_size`` rows and the tokens that
+    ``room`` has, padding counted; a longer row is alone.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    start = 0
-    while start < len(order):
-        size = min(batch_size, max(1, BATCH_TOKENS // lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
+    return room.batches(order, lengths.__getitem__, batch_size, score)
 
 
 def _load_cls(path: Path, seed: int, rates: dict[str, Any]) -> Any:
@@ -311,6 +323,6 @@ def _as_list(paths: Path | list[Path]) -> list[Path]:
 
 
 def _score_with(job: Job, path: Path, pairs: list[Pair]) -> list[float]:
-    model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"])
+    model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"], log=job.log)
     job.log(f"{len(pairs)} pairs with {path.name}")
     return model.score(pairs, job.params["batch_size"])

@@ -1,14 +1,15 @@
 """Decoders with a relevance head (RankLLaMA): the last token's state of a (query, passage) pair, times one vector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchtune.errors import DataError, ModelError
 from searchtune.files import read_json
 from searchtune.llm.hardware import device, dtype_of
+from searchtune.llm.room import Room, to_stderr
 from searchtune.prompts.budget import load_tokenizer
-from searchtune.reranking.cross_encoder import scoring_batches
+from searchtune.reranking.cross_encoder import BATCH_TOKENS, scored
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,9 @@ def check_headed(folder: Path) -> None:
 class ScalarHead:
     """A decoder with one score a sequence. The pair is written as RankLLaMA was tuned on it (facts: its model card)."""
 
-    def __init__(self, folder: Path, max_length: int, dtype: str, threads: int) -> None:
+    def __init__(
+        self, folder: Path, max_length: int, dtype: str, threads: int, log: Callable[[str], None] = to_stderr
+    ) -> None:
         """Load a folder; ``max_length`` in tokens, of which the passage loses what is over."""
         import torch
         from transformers import AutoModelForSequenceClassification
@@ -46,6 +49,7 @@ class ScalarHead:
         self.model = model.to(self.device).eval()
         self.tokenizer = load_tokenizer(folder)
         self.max_length = max_length
+        self.room = Room("pairs of a relevance head", "lower limrank.baselines max_length", BATCH_TOKENS, log)
 
     def tokenize(self, pairs: Sequence[Pair]) -> list[list[int]]:
         """Return the token ids of each pair."""
@@ -65,8 +69,11 @@ class ScalarHead:
         rows = self.tokenize(pairs)
         scores = [0.0] * len(rows)
         with torch.inference_mode():
-            for chosen in scoring_batches([len(row) for row in rows], batch_size):
-                for position, value in zip(chosen, self._forward([rows[i] for i in chosen]).tolist(), strict=True):
+            lengths = [len(row) for row in rows]
+            for chosen, found in scored(
+                self.room, lengths, batch_size, lambda chosen: self._forward([rows[i] for i in chosen]).tolist()
+            ):
+                for position, value in zip(chosen, found, strict=True):
                     scores[position] = value
         if not all(abs(score) < float("inf") for score in scores):
             raise DataError("a relevance head gave a score that is not finite; use another dtype")

@@ -14,6 +14,7 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.synthetic import Synthetic, load_filtered
 from searchtune.errors import ConfigError, ShortageError, nearest
 from searchtune.files import read_json, write_jsonl
+from searchtune.llm.hardware import seeded
 from searchtune.reranking.cross_encoder import CrossEncoder, mean_scores
 from searchtune.stage import Job
 
@@ -139,13 +140,10 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _score(job: Job, path: Any, pairs: list[tuple[str, str]]) -> list[float]:
-    model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"])
+    model = CrossEncoder.load(path, job.params["max_length"], job.params["precision"], log=job.log)
     job.log(f"{len(pairs)} pairs with {path.name}")
-    import torch
-
     # the noise of fault U5 is drawn, so it has a seed
-    with torch.random.fork_rng():
-        torch.manual_seed(job.params["seed"])
+    with seeded(job.params["seed"], model.device):
         return model.score(pairs, job.params["batch_size"], noisy="U5" in job.params["faults"])
 
 

@@ -10,7 +10,8 @@ from searchtune.collections.beir import Collection
 from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import DataError, ModelError
 from searchtune.llm.base import refuse_pickles
-from searchtune.llm.hardware import autocast
+from searchtune.llm.hardware import autocast, device
+from searchtune.llm.room import Room
 from searchtune.retrieval.first_stage import splits_queries
 from searchtune.stage import Job
 
@@ -23,7 +24,7 @@ class DenseEncoder:
     def __init__(
         self, model_dir: Path, max_length: int = 256, batch_size: int = 32, precision: str = "float32"
     ) -> None:
-        """Load an encoder folder; ModelError if it is not loadable, or holds pickled weights only.
+        """Load an encoder folder, on the GPU if there is one; ModelError if it is not loadable, or holds pickles only.
 
         ``max_length`` cuts texts (tokens); ``precision`` is the number format of matrix products, vectors are float32.
         """
@@ -33,12 +34,13 @@ class DenseEncoder:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
             model = AutoModel.from_pretrained(model_dir, use_safetensors=True, trust_remote_code=False)
-            self._model = model.float().eval()
+            self._model = model.float().to(device()).eval()
         except (OSError, ValueError) as error:
             raise ModelError(f"{model_dir} is not an encoder folder that transformers can load: {error}") from error
         limit = getattr(self._model.config, "max_position_embeddings", max_length)
         self._max_length, self._batch_size = min(max_length, limit), batch_size
         self._precision = precision
+        self.room = Room("texts of a dense encoder", "lower retrieval.dense_max_length", unit="characters")
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors (texts, dimensions), float32, in the order of ``texts``.
@@ -49,11 +51,14 @@ class DenseEncoder:
         if not texts:
             raise DataError("dense encoder: no texts to encode")
         order = sorted(range(len(texts)), key=lambda position: (len(texts[position]), texts[position]))
-        blocks = [
-            self._encode_batch([texts[position] for position in order[start : start + self._batch_size]])
-            for start in range(0, len(order), self._batch_size)
-        ]
-        vectors = np.concatenate(blocks)
+        # characters in place of tokens: batches are by texts, and only one that did not fit is measured
+        batches = self.room.batches(
+            order,
+            lambda position: len(texts[position]),
+            self._batch_size,
+            lambda batch: self._encode_batch([texts[position] for position in batch]),
+        )
+        vectors = np.concatenate([block for _, block in batches])
         result = np.empty_like(vectors)
         result[order] = vectors
         return result
@@ -62,13 +67,14 @@ class DenseEncoder:
         import torch
 
         batch = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_length, return_tensors="pt")
+        batch = batch.to(self._model.device)
         with torch.inference_mode():
-            with autocast(self._precision):
+            with autocast(self._precision, self._model.device.type):
                 states = self._model(**batch).last_hidden_state
             states = states.float()
             mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
             pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)
-            return torch.nn.functional.normalize(pooled, dim=-1).numpy()
+            return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
 
 
 def search(
@@ -113,6 +119,7 @@ def run(job: Job) -> dict[str, Any]:
     encoder = DenseEncoder(
         job.inputs["encoder"], job.params["max_length"], job.params["batch_size"], job.params["precision"]
     )
+    encoder.room.log = job.log
     ids = list(collection.corpus)
     job.log(f"encoding {len(ids)} passages and {len(queries)} queries")
     passages = encoder.encode([collection.passage_text(i) for i in ids])

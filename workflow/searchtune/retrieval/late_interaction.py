@@ -19,7 +19,8 @@ from searchtune.collections.trec import Ranking, write_run
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_json, write_json
 from searchtune.llm.base import refuse_pickles
-from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, dtype_of
+from searchtune.llm.hardware import ENCODER_ATTENTION, autocast, device, dtype_of
+from searchtune.llm.room import Room
 from searchtune.retrieval import plaid
 from searchtune.retrieval.token_index import PIECE, VECTORS_FILE, TokenIndex, VectorWriter, unit
 from searchtune.stage import Job
@@ -120,10 +121,12 @@ class LateInteractionModel:
         precision: str = "float32",
     ) -> None:
         self.encoder = encoder
+        self.device: torch.device = next(encoder.parameters()).device
         self.tokenizer = tokenizer
-        self.weight = weight
+        self.weight = None if weight is None else weight.to(self.device)
         self.settings = settings
         self.precision = precision
+        self.room = Room("texts of a late-interaction encoder", "lower udapdr.student.passage_length")
         self._skipped = _skipped_ids(tokenizer, settings)
         self._markers = {
             False: _token_id(tokenizer, settings.query_marker, "query_marker"),
@@ -140,7 +143,7 @@ class LateInteractionModel:
         precision: str = "float32",
         changes: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Load a model folder.
+        """Load a model folder; it goes to the GPU if there is one.
 
         ``projection``: ``trained`` reads the folder's own (and its saved settings, but for ``changes``); ``untrained``
         makes the seeded orthonormal one; ``none`` keeps the encoder's own token vectors. ``settings`` are those of
@@ -161,7 +164,8 @@ class LateInteractionModel:
             attn_implementation=ENCODER_ATTENTION,
             use_safetensors=True,
             trust_remote_code=False,
-        ).eval()
+        )
+        encoder = encoder.to(device()).eval()
         weight: torch.Tensor | None
         if projection == "trained":
             weight, settings = _trained(Path(path), changes or {})
@@ -179,7 +183,7 @@ class LateInteractionModel:
         path.mkdir(parents=True, exist_ok=True)
         self.encoder.save_pretrained(path, safe_serialization=True)
         self.tokenizer.save(str(path / "tokenizer.json"))
-        save_file({"weight": self.weight.detach().clone().contiguous()}, path / PROJECTION_FILE)
+        save_file({"weight": self.weight.detach().cpu().clone().contiguous()}, path / PROJECTION_FILE)
         for file in path.glob("*.safetensors"):
             file.chmod(0o644)
         write_json(path / SETTINGS_FILE, asdict(self.settings))
@@ -216,17 +220,17 @@ class LateInteractionModel:
 
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
         # the projection costs little, and scores in half precision tie
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False):
             return unit(hidden if self.weight is None else hidden @ self.weight.T)
 
     def pad(self, rows: list[list[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Return (ids, attention mask), both (B, longest), padded on the right."""
+        """Return (ids, attention mask) on the encoder's device, both (B, longest), padded on the right."""
         import torch
 
         width = max(map(len, rows))
         pad = self.encoder.config.pad_token_id or 0
-        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-        attention = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self.device)
+        attention = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self.device)
         return ids, attention
 
     def batch(self, rows: list[list[int]], passage: bool) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
@@ -251,16 +255,16 @@ class LateInteractionModel:
         import torch
 
         width, seen = self.settings.query_length, int(self.settings.attend_to_augmentation)
-        ids = torch.tensor([row + [mask] * (width - len(row)) for row in rows])
-        attention = torch.tensor([[1] * len(row) + [seen] * (width - len(row)) for row in rows])
+        ids = torch.tensor([row + [mask] * (width - len(row)) for row in rows], device=self.device)
+        attention = torch.tensor([[1] * len(row) + [seen] * (width - len(row)) for row in rows], device=self.device)
         return ids, attention
 
     def encode_queries(self, texts: Sequence[str], batch_size: int = 64) -> list["torch.Tensor"]:
-        """Return one (Tq, d) tensor of token vectors a query."""
+        """Return one (Tq, d) tensor of token vectors a query, in the processor's memory."""
         return self._encode(texts, batch_size, passage=False)
 
     def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> list["torch.Tensor"]:
-        """Return one (Td, d) tensor of token vectors a passage."""
+        """Return one (Td, d) tensor of token vectors a passage, in the processor's memory."""
         return self._encode(texts, batch_size, passage=True)
 
     def index(self, ids: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> TokenIndex:
@@ -300,13 +304,15 @@ class LateInteractionModel:
         """Yield (position, token vectors) of each row."""
         import torch
 
+        def encode(chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+            """Return the vectors of the rows at these positions, and what counts of them, in the processor's memory."""
+            ids, attention, counts = self.batch([rows[i] for i in chosen], passage)
+            with torch.inference_mode(), autocast(self.precision, self.device.type):
+                return self.forward(ids, attention).cpu(), counts.cpu()
+
         # longest first: batches hold texts of like length, and a lack of memory shows at once
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            ids, attention, counts = self.batch([rows[i] for i in chosen], passage)
-            with torch.inference_mode(), autocast(self.precision):
-                vectors = self.forward(ids, attention)
+        for chosen, (vectors, counts) in self.room.batches(order, lambda i: len(rows[i]), batch_size, encode):
             for position, vector, mask in zip(chosen, vectors, counts, strict=True):
                 yield position, vector[mask]
 
@@ -388,7 +394,7 @@ def _pieces(index: TokenIndex, queries: list["torch.Tensor"], precision: str) ->
     """Yield scores (queries of the piece, passages); several queries share one product with the corpus."""
     import torch
 
-    vectors = index.vectors.to(dtype_of(precision))
+    vectors = index.vectors.to(dtype_of(precision, index.vectors.device.type))
     # where each passage's columns begin
     firsts = np.concatenate([[0], np.cumsum(index.lengths)[:-1]])
     start = 0
@@ -418,9 +424,11 @@ def _top(ids: list[str], scores: "torch.Tensor", k: int, excluded: set[str]) -> 
 def load_model(job: Job, projection: Projection) -> LateInteractionModel:
     """Return the model given as input; the settings in the job's params are an encoder's, or change a trained one's."""
     params = job.params
-    return LateInteractionModel.load(
+    model = LateInteractionModel.load(
         job.inputs["model"], projection, Settings.of(params), params["precision"], Settings.named(params)
     )
+    model.room.log = job.log
+    return model
 
 
 def load_index(job: Job, collection: Collection, model: LateInteractionModel) -> TokenIndex:
@@ -473,10 +481,11 @@ def _search_system(
 ) -> dict[str, Any]:
     """Search all queries of the asked splits with one system; write its run; return its counts."""
     if projection == "untrained":
-        model.weight = orthonormal_projection(
+        weight = orthonormal_projection(
             model.encoder.config.hidden_size, model.settings.dim, model.settings.projection_seed
         )
-        index = index.projected(model.weight, job.work / f"{name}.vectors")
+        model.weight = weight.to(model.device)
+        index = index.projected(weight, job.work / f"{name}.vectors")
     queries = {i: q.text for split in job.params["splits"] for i, q in collection.queries_of(split).items()}
     if not queries:
         raise DataError(f"retrieve.late: no queries in the splits {', '.join(job.params['splits'])}")

@@ -37,7 +37,7 @@ class Models:
         """Return the opened model of a step. A folder that describes an endpoint is asked over the network."""
         path = self.path(step)
         if self._engine is None or path != self._path:
-            self._engine = None  # the memory of two models at once is not needed
+            self._close()  # the memory of two models at once is not there
             self._path, params = path, self._job.params
             self._engine = open_engine(
                 path,
@@ -46,6 +46,13 @@ class Models:
                 threads=self._job.threads,
                 max_model_len=params["max_model_len"],
                 seed=params["seed"],
+                tensor_parallel=self._job.tensor_parallel,
+                log=self._job.log,
             )
         self.used[step] = {"model": self._engine.model, "revision": self._engine.revision}
         return self._engine
+
+    def _close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()

@@ -16,6 +16,8 @@ from searchtune.collections.synthetic import Synthetic, load_filtered
 from searchtune.errors import ConfigError, ModelError, ShortageError, nearest
 from searchtune.evaluation.significance import paired_test
 from searchtune.files import sha256_tree, stable_hash, write_json
+from searchtune.llm.hardware import seeded
+from searchtune.llm.room import named_shortage
 from searchtune.reranking.cross_encoder import CrossEncoder, Row
 from searchtune.stage import Job
 
@@ -123,7 +125,7 @@ def group_loss(logits: "torch.Tensor", sizes: Sequence[int], kind: str) -> "torc
     parts = logits.split(list(sizes))
     if kind == "pointwise":
         labels = torch.cat([torch.nn.functional.one_hot(torch.tensor(0), size) for size in sizes]).float()
-        return functional.binary_cross_entropy_with_logits(logits, labels)
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.device))
     if kind == "listwise":
         return -torch.stack([functional.log_softmax(part, 0)[0] for part in parts]).mean()
     raise ConfigError(f"reranker loss {kind!r} is unknown{nearest(kind, LOSSES)}")
@@ -162,8 +164,8 @@ def train(
     curve: list[dict[str, Any]] = []
     seen = 0
     model.model.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(params["seed"])
+    lower = "lower udapdr.reranker batch_size or max_length"
+    with seeded(params["seed"], model.device), named_shortage("a training step of a reranker", lower):
         for step, batch in enumerate(plan):
             rate = optimizer.param_groups[0]["lr"] = (
                 released_learning_rate(step, pairs, params["lr"])
@@ -277,14 +279,8 @@ def run(job: Job) -> dict[str, Any]:
             "test with after the filter; raise udapdr.scale_up.per_prompt (Z), udapdr.filter.k, or the "
             "share of the empty part (udapdr.filter.shares)"
         )
-    model = CrossEncoder.load(
-        job.inputs["model"],
-        params["max_length"],
-        params["precision"],
-        params["seed"],
-        params["dropout"],
-        params["head"],
-    )
+    settings = {key: params[key] for key in ("max_length", "precision", "seed", "dropout", "head")}
+    model = CrossEncoder.load(job.inputs["model"], **settings, log=job.log)
     if params["freeze_embeddings"]:
         model.freeze_embeddings()
     rank = partial(reciprocal_ranks, model, held, collection, params["held_depth"], params["score_batch_size"])
@@ -299,10 +295,10 @@ def run(job: Job) -> dict[str, Any]:
     job.log(f"RR on {len(held)} unseen queries: {found['untrained']:.3f} untrained, {found['trained']:.3f} trained")
     model.save(job.outputs["model"])
     data = stable_hash([sha256_tree(job.inputs["queries"]), params["prompt"]])
-    settings = {key: value for key, value in params.items() if key != "seed"}
+    recorded = {key: value for key, value in params.items() if key != "seed"}
     write_json(
         job.outputs["model"] / "training.json",
-        {"data": data, "settings": settings, "seed": params["seed"], "queries": len(epochs[0]), "curve": curve},
+        {"data": data, "settings": recorded, "seed": params["seed"], "queries": len(epochs[0]), "curve": curve},
     )
     write_json(job.outputs["model"] / "evaluation.json", found)
     return {

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from searchtune.collections.beir import Collection
 from searchtune.errors import ConfigError, DataError
 from searchtune.files import read_jsonl, sha256_file, write_json
-from searchtune.llm.hardware import autocast
+from searchtune.llm.hardware import autocast, seeded
+from searchtune.llm.room import named_shortage
 from searchtune.retrieval.late_interaction import (
     PROJECTION_FILE,
     LateInteractionModel,
@@ -118,8 +119,8 @@ class Student(LateInteractionModel):
         query_ids, query_attention, query_mask = self.batch(queries, passage=False)
         ids, attention, mask = self.batch(passages, passage=True)
         query_vectors, vectors = self.forward(query_ids, query_attention), self.forward(ids, attention)
-        chosen = torch.tensor(places)
-        with torch.autocast("cpu", enabled=False):
+        chosen = torch.tensor(places, device=self.device)
+        with torch.autocast(self.device.type, enabled=False):
             return batch_maxsim(query_vectors, query_mask, vectors[chosen], mask[chosen])
 
 
@@ -149,7 +150,7 @@ def batch_loss(
 
     names = sorted({i for b in batch for i in rows[b].passages}, key=lambda i: (len(tokens.passages[i]), i))
     place = {name: position for position, name in enumerate(names)}
-    with autocast(params["precision"]):
+    with autocast(params["precision"], model.device.type):
         student = model.scores(
             [tokens.queries[b] for b in batch],
             [tokens.passages[i] for i in names],
@@ -157,9 +158,9 @@ def batch_loss(
         )
     if params["objective"] == "contrast":
         # the source stands first; what the teachers think of the others is not looked at
-        sources = torch.zeros(len(batch), dtype=torch.long)
+        sources = torch.zeros(len(batch), dtype=torch.long, device=model.device)
         return torch.nn.functional.cross_entropy(student / params["student_temperature"], sources)
-    teacher = torch.tensor([rows[b].scores for b in batch])
+    teacher = torch.tensor([rows[b].scores for b in batch], device=model.device)
     return kl_loss(student, teacher, params["student_temperature"], params["teacher_temperature"])
 
 
@@ -206,8 +207,8 @@ def train(
     curve: list[dict[str, Any]] = []
     seen = 0
     model.encoder.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(params["seed"])
+    lower = "lower udapdr.student batch_size or passage_length"
+    with seeded(params["seed"], model.device), named_shortage("a training step of a student", lower):
         for step, batch in enumerate(plan):
             rate = rate_at(step, len(plan), params)
             optimizer.param_groups[0]["lr"] = rate

@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 FILE = "training.state"
 
 
+def random_state() -> dict[str, Any]:
+    """Return where torch's random numbers stand: of the processor (random) and of each GPU (random_cuda)."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {"random": torch.get_rng_state(), "random_cuda": torch.cuda.get_rng_state_all() if on_gpu else []}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go back to what :func:`random_state` returned."""
+    import torch
+
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
 @dataclass
 class Curve:
     """What a training leaves behind beside its weights; ``total`` and ``count`` are of the steps not yet logged."""
@@ -70,8 +87,7 @@ class Keeper:
             "weights": [weight.detach().cpu() for weight in weights],
             "optimizer": optimizer,
             "curve": asdict(curve),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **random_state(),
         }
         with sealed_path(path) as temporary:
             torch.save(state, temporary)
@@ -100,7 +116,5 @@ class Keeper:
             for weight, saved in zip(weights, state["weights"], strict=True):
                 weight.copy_(saved)
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        set_random_state(state)
         return state["step"], Curve(**state["curve"])

@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
 from searchtune.llm.base import check_model_dir, revision_of
 from searchtune.llm.hardware import AUTO, attention, device, dtype_name, dtype_of
+from searchtune.llm.room import Room, to_stderr
 from searchtune.llm.tokens import Tokens
 from searchtune.training.added_tokens import add_tokens, check_mode, peft_arguments
 from searchtune.training.checkpoints import save_model
-from searchtune.training.resume import Curve, Keeper
+from searchtune.training.resume import Curve, Keeper, random_state, set_random_state
 from searchtune.training.sft_data import Example, end_token, plan_batches, prefix, rate_at, tokenize
 from searchtune.training.tokenized import TokenSet
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import torch
 
     from searchtune.stage import Job
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,7 @@ class Learner(ABC):
     """What :func:`fit` trains: a network, what of it learns, and its loss."""
 
     model: Any
+    alone = True  # whether no other process waits in the middle of this one's passes
 
     @property
     def weights(self) -> list["torch.nn.Parameter"]:
@@ -366,10 +370,12 @@ def fit(
     """Train ``network`` in place: AdamW without weight decay, gradients clipped to norm 1; return the curves.
 
     Dev loss is taken before the first step, in the middle and at the end. A state that ``keeper`` holds is gone on
-    from. Raises ModelError when a loss is not finite.
+    from. Micro-batches that the GPU's memory does not hold are made smaller, for good. Raises ModelError when a loss is
+    not finite, and where the memory does not hold one example.
     """
     import torch
 
+    room = room_of(settings, log)
     plan = plan_batches(
         lengths_of(train),
         settings.batch_size,
@@ -381,7 +387,7 @@ def fit(
     warmup = round(settings.warmup_ratio * len(plan))
     optimizer = torch.optim.AdamW(network.weights, lr=settings.lr, weight_decay=0.0, fused=True)
     kept = keeper.restore(network.weights, optimizer) if keeper else None
-    start, curve = kept or (0, Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings)}]))
+    start, curve = kept or (0, Curve(dev_loss=[{"step": 0, "loss": dev_loss(network, dev, settings, room)}]))
     resumed = ", gone on from there" if kept else ""
     log(f"step {start} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}{resumed}")
     for step in range(start, len(plan)):
@@ -389,12 +395,12 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = [train[i] for i in plan[step]]
-        loss, n = train_step(network, optimizer, batch, settings, step)
-        _count(curve, batch, settings)
+        loss, n = train_step(network, optimizer, batch, settings, step, room)
+        _count(curve, batch, room)
         curve.total, curve.count = curve.total + loss, curve.count + n
         _note(curve, step + 1, len(plan), rate, settings, log)
         if step + 1 in (len(plan) // 2, len(plan)):
-            curve.dev_loss.append({"step": step + 1, "loss": dev_loss(network, dev, settings)})
+            curve.dev_loss.append({"step": step + 1, "loss": dev_loss(network, dev, settings, room)})
             log(f"step {step + 1} of {len(plan)}: dev loss {curve.dev_loss[-1]['loss']:.4f}")
         if keeper:
             keeper.offer(step + 1, network.weights, optimizer, curve)
@@ -411,20 +417,72 @@ def _note(curve: Curve, done: int, steps: int, rate: float, settings: Settings, 
     curve.total, curve.count = 0.0, 0
 
 
+def room_of(settings: Settings, log: Callable[[str], None]) -> Room:
+    """Return what a micro-batch of a training may hold at first."""
+    lower = "lower max_length, train LoRA weights in place of all, set gradient_checkpointing"
+    return Room("examples in training", lower, settings.micro_batch_tokens, log)
+
+
 def train_step(
-    network: Learner, optimizer: "torch.optim.Optimizer", batch: list[Example], settings: Settings, step: int
+    network: Learner,
+    optimizer: "torch.optim.Optimizer",
+    batch: list[Example],
+    settings: Settings,
+    step: int,
+    room: Room | None = None,
 ) -> tuple[float, int]:
     """Do one optimiser step over a batch, in micro batches; every completion token weighs the same.
 
-    Return the summed loss (nats) and the number of completion tokens.
+    Return the summed loss (nats) and the number of completion tokens. Where ``room`` (without it: as settings say) is
+    too much for the memory, the step begins anew in smaller micro batches, with the same random numbers.
     """
     import torch
 
     network.model.train()
-    optimizer.zero_grad(set_to_none=True)
     n_tokens = sum(e.n_completion for e in batch)
+    room = room or room_of(settings, to_stderr)
+    random = random_state()
+
+    def gradient(parts: list[list[Example]]) -> float:
+        """Sum the gradient of all parts from nothing; return the loss."""
+        optimizer.zero_grad(set_to_none=True)
+        set_random_state(random)
+        return gradient_of(network, parts, settings, step, n_tokens)
+
+    total = in_parts(network, batch, room, gradient)
+    torch.nn.utils.clip_grad_norm_(network.weights, 1.0)
+    optimizer.step()
+    return network.summed(total)[0], n_tokens
+
+
+def in_parts(network: Learner, batch: list[Example], room: Room, work: Callable[[list[list[Example]]], Made]) -> Made:
+    """Return what ``work`` makes of a batch's parts, cut smaller until the memory holds each of them.
+
+    ModelError where it does not hold one example, and in any case where other processes take part: they wait in the
+    middle of an exchange, and nobody can ask them to begin again.
+    """
+    while True:
+        parts = parts_of(batch, room.tokens or 0)
+        made = room.tried(work, parts)
+        if made:
+            return made[0]
+        if not network.alone:
+            raise ModelError(
+                f"micro-batches of up to {room.tokens} tokens do not fit into the GPU's memory. Lower "
+                "micro_batch_tokens (or max_length): with several processes it is not halved by itself, for the "
+                "others can't begin the step anew"
+            )
+        # which part was too much is not known: the largest one is taken for it, if it can be cut
+        largest = max([part for part in parts if len(part) > 1] or parts, key=padded)
+        room.shrink(padded(largest), len(largest))
+
+
+def gradient_of(network: Learner, parts: list[list[Example]], settings: Settings, step: int, n_tokens: int) -> float:
+    """Add the gradient of the mean loss of ``n_tokens`` to the weights'; return the summed loss (nats)."""
+    import torch
+
     total = 0.0
-    for part, weight in network.deal(parts_of(batch, settings.micro_batch_tokens)):
+    for part, weight in network.deal(parts):
         loss, _ = network.loss(part)
         if not torch.isfinite(loss):
             raise ModelError(
@@ -433,9 +491,7 @@ def train_step(
             )
         (loss * weight / n_tokens).backward()
         total += loss.item() * weight
-    torch.nn.utils.clip_grad_norm_(network.weights, 1.0)
-    optimizer.step()
-    return network.summed(total)[0], n_tokens
+    return total
 
 
 def parts_of(batch: list[Example], tokens: int) -> list[list[Example]]:
@@ -452,23 +508,33 @@ def parts_of(batch: list[Example], tokens: int) -> list[list[Example]]:
     return parts
 
 
-def _count(curve: Curve, batch: list[Example], settings: Settings) -> None:
+def padded(part: list[Example]) -> int:
+    """Return the tokens of a micro-batch, padding counted."""
+    return len(part) * max(len(example.ids) for example in part)
+
+
+def _count(curve: Curve, batch: list[Example], room: Room) -> None:
     curve.tokens += sum(len(e.ids) for e in batch)
     curve.completion_tokens += sum(e.n_completion for e in batch)
-    parts = parts_of(batch, settings.micro_batch_tokens)
-    curve.padded += sum(len(part) * max(len(e.ids) for e in part) for part in parts)
+    curve.padded += sum(map(padded, parts_of(batch, room.tokens or 0)))
 
 
-def dev_loss(network: Learner, dev: list[Example], settings: Settings) -> float:
+def dev_loss(network: Learner, dev: list[Example], settings: Settings, room: Room | None = None) -> float:
     """Return the mean loss (nats a completion token) over held-out examples; ModelError if it is not finite."""
     import torch
 
     network.model.eval()
-    total, count = 0.0, 0.0
-    with torch.no_grad():
-        for part, weight in network.deal(parts_of(dev, settings.micro_batch_tokens)):
+
+    def losses(parts: list[list[Example]]) -> tuple[float, float]:
+        """Return the summed loss of all parts, and the number of places that it counts."""
+        total, count = 0.0, 0.0
+        for part, weight in network.deal(parts):
             loss, n = network.loss(part)
             total, count = total + loss.item() * weight, count + n * weight
+        return total, count
+
+    with torch.no_grad():
+        total, count = in_parts(network, dev, room or room_of(settings, to_stderr), losses)
     total, count = network.summed(total, count)
     if not total < float("inf"):  # NaN compares false
         raise ModelError(f"the dev loss is {total / count}; lower lr (now {settings.lr}) or use dtype float32")

@@ -97,6 +97,7 @@ class ShardedNetwork(Network):
     """The model under training, of which this process holds a part. Its forward pass needs all processes at once."""
 
     base: Path
+    alone = False
 
     def __init__(
         self, model: Any, tokenizer: Any, tokens: Tokens, settings: Settings, place: "torch.device | None" = None
