@@ -12,10 +12,10 @@ ORDER = (
     *(
         "errors",
         "demand",
+        "locks",
         "devices",
         "files",
         "lean",
-        "locks",
         "machine",
         "redaction",
         "sealed",

@@ -8,7 +8,6 @@ side in an allocation (salloc, groups) divide them.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from searchtune.errors import ConfigError
+from searchtune.locks import take
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 JOB = "SLURM_JOB_ID"
@@ -42,22 +42,11 @@ def lock_folder() -> Path:
     return Path(tempfile.gettempdir()) / "-".join(names)
 
 
-def _take(path: Path) -> int | None:
-    """Lock a file and return its descriptor; None if another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def _take_any(count: int, devices: list[str], folder: Path) -> dict[str, int]:
     """Lock ``count`` of the devices, or none of them: who waits holds nothing."""
     taken: dict[str, int] = {}
     for device in devices:
-        if len(taken) < count and (descriptor := _take(folder / f"{device.replace('/', '_')}.lock")) is not None:
+        if len(taken) < count and (descriptor := take(folder / f"{device.replace('/', '_')}.lock")) is not None:
             taken[device] = descriptor
     if len(taken) < count:
         _give_back(taken)
