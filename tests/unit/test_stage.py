@@ -136,13 +136,18 @@ stage.run_job(read_json(Path(sys.argv[1])))
     assert not list(tmp_path.glob(".*.lock"))
 
 
-def test_what_is_made_is_not_made_again_over_its_readers(tmp_path, shout):
-    """A process that started late (its own starter is dead) finds what another one has made since."""
+def test_what_was_there_before_is_made_anew_and_what_was_made_meanwhile_stays(tmp_path, shout, monkeypatch):
+    """A process that comes late to its lock (its own starter is dead) finds what another one has made since."""
     (tmp_path / "in.txt").write_text("hello")
     stage.run_job(spec(tmp_path))
-    before = (tmp_path / "out.txt").stat().st_mtime_ns
+    first = (tmp_path / "out.txt").stat().st_mtime_ns
+    stage.run_job(spec(tmp_path))
+    second = (tmp_path / "out.txt").stat().st_mtime_ns
+    assert second > first
+    # as if this process had begun before the second one made it
+    monkeypatch.setattr(stage.time, "time", lambda: second / 1e9 - 1)
     assert stage.run_job(spec(tmp_path)) == {"letters": 5}
-    assert (tmp_path / "out.txt").stat().st_mtime_ns == before
+    assert (tmp_path / "out.txt").stat().st_mtime_ns == second
     (tmp_path / "in.txt").write_text("other")
     stage.run_job(spec(tmp_path))
     assert (tmp_path / "out.txt").read_text() == "OTHER"

@@ -317,11 +317,13 @@ def _clear(final: Path) -> None:
             remove(path)
 
 
-def _made(finals: dict[str, Path], key: str) -> dict | None:
-    """Return what the stage of this very job returned to another process; None if its outputs are not all there."""
+def _made(finals: dict[str, Path], key: str, since: float) -> dict | None:
+    """Return what the stage of this very job returned to another process; None if its outputs are not all there, or
+    were there before the time ``since`` (seconds of the clock)."""
     found: dict | None = None
     for name, final in finals.items():
-        record = read_json(provenance_path(final)) if provenance_path(final).is_file() else {}
+        path = provenance_path(final)
+        record = read_json(path) if path.is_file() and path.stat().st_mtime >= since else {}
         if not final.exists() or record.get("recipe", {}).get("key") != key:
             return None
         check_input(name, final)
@@ -333,13 +335,13 @@ def run_job(spec: dict) -> dict:
     """Run the job that ``spec`` describes; return what the stage returned.
 
     Where another process runs the same job (what started it was killed alone, and started anew), this one waits for its
-    end. What is made already, from the same inputs by the same code, stays: delete it to make it again.
+    end, and what that one has made stays.
 
     Raises SearchtuneError (with its subclasses) for anything that a user can mend. On failure no
     output exists under its final name; the work folder stays, so that a resumed job goes on. Where ``spec["spare"]``
     is true, a ShortageError is a result: the outputs are empty and their provenance says why.
     """
-    started = time.monotonic()
+    started, begun = time.monotonic(), time.time()
     hide_unused_packages()
     _target(spec["stage"])
     inputs = [check_input(name, path) for name, path in _each(spec["inputs"])]
@@ -374,9 +376,8 @@ def run_job(spec: dict) -> dict:
     for path in finals.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     with alone(first.with_name(f".{first.name}.lock"), job.log):
-        # Snakemake removes the outputs of a job before it starts it: what is here another process has made meanwhile
-        if (made := _made(finals, key)) is not None:
-            job.log(f"{first} is made already")
+        if (made := _made(finals, key, begun)) is not None:
+            job.log(f"{first} is made, by another process meanwhile")
             return made
         return _make(job, finals, recipe, key, started, bool(spec.get("spare")))
 
