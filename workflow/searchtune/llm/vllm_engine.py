@@ -12,6 +12,7 @@ from searchtune.llm.adapters import adapter_rank
 from searchtune.llm.base import Completion, Sampling, Scored, per_prompt, revision_of
 from searchtune.llm.hardware import dtype_name
 from searchtune.llm.room import free_memory
+from searchtune.llm.scanning import unscanned
 from searchtune.llm.spawning import hidden_main
 from searchtune.llm.tokens import Tokens, check_generation, check_scoring, prompt_seed
 
@@ -76,7 +77,8 @@ class VllmEngine:
             place = _gpu_settings(gpu_memory, tensor_parallel, torch.cuda.device_count())
         else:
             place = _cpu_settings(kv_cache_gib, max_model_len, tensor_parallel)
-        from vllm import LLM
+        with unscanned():
+            from vllm import LLM
 
         self._on_gpu = on_gpu
         self.model, self.revision = Path(model_dir).name, revision_of(model_dir, adapter)
@@ -84,7 +86,7 @@ class VllmEngine:
         self.tokens = Tokens(model_dir)
         self._adapter = _lora_request(adapter)
         make: Any = LLM  # its annotations list the values of every argument
-        with hidden_main() if tensor_parallel > 1 else nullcontext():
+        with unscanned(), hidden_main() if tensor_parallel > 1 else nullcontext():
             self._llm = make(
                 model=str(model_dir),
                 dtype=dtype_name(dtype),
