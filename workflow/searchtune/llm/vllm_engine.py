@@ -72,7 +72,7 @@ class VllmEngine:
         import torch
 
         give_threads = torch.set_num_threads
-        on_gpu = torch.cuda.is_available()
+        self._on_gpu = on_gpu = torch.cuda.is_available()
         if on_gpu:
             place = _gpu_settings(gpu_memory, tensor_parallel, torch.cuda.device_count())
         else:
@@ -80,7 +80,6 @@ class VllmEngine:
         with unscanned():
             from vllm import LLM
 
-        self._on_gpu = on_gpu
         self.model, self.revision = Path(model_dir).name, revision_of(model_dir, adapter)
         self.max_model_len = max_model_len
         self.tokens = Tokens(model_dir)
