@@ -42,7 +42,7 @@ def environment() -> dict[str, str]:
 
 
 def snakemake(
-    folder: Path, *arguments: str, timeout: int = 900, before: tuple[str, ...] = ()
+    folder: Path, *arguments: str, timeout: int = 3000, before: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess:
     """Run Snakemake in ``folder`` (behind the command ``before``) and return the finished process with its text."""
     return subprocess.run(

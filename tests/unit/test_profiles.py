@@ -76,9 +76,18 @@ def test_a_gpu_job_is_one_task_and_only_some_partition_takes_it():
     assert [name for name, partition in PARTITIONS.items() if partition.get("max_gpu")] == ["gpu"]
 
 
+def test_every_rule_tells_its_code_among_its_params():
+    """A fetched file is pinned by its sum, whatever code fetches it."""
+    running = {name: text for name, text in rule_texts().items() if "    script:" in text or "    notebook:" in text}
+    assert [name for name, text in running.items() if "code=code_hash(" not in text] == ["fetch"]
+    assert "notebook_hash" in running["report_notebook"]
+
+
 def test_every_profile_sees_the_same_reasons_to_run_again():
     # one that left a trigger out would call results up to date that another makes again
     assert len({tuple(profile["rerun-triggers"]) for profile in PROFILES.values()}) == 1
+    # Snakemake's own look at the code is at the time of a script
+    assert not any("code" in profile["rerun-triggers"] for profile in PROFILES.values())
     # of two profiles only one's default-resources count, so each must be whole
     assert {"mem_mb", "runtime", "disk_mb", "network"} <= set.intersection(
         *(set(profile["default-resources"]) for profile in PROFILES.values())

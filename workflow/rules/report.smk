@@ -1,7 +1,7 @@
 # Tables, figures, notebooks and the report: they read result tables and compute no result.
 # Input: <results>/<paper>/tables of every chosen paper. Output: rendered/ and figures/ of each paper,
 # report.html. Cost: seconds each, one thread; a notebook about 3 s.
-from searchtune.reporting.arguments import offer_programs, report_args
+from searchtune.reporting.arguments import notebook_hash, offer_programs, report_args
 
 # `notebook:` calls papermill by name, which is not on PATH where no environment is active
 offer_programs()
@@ -76,6 +76,7 @@ rule report_notebook:
     params:
         seeds=len(config["seeds"]),
         code=code_hash("report.figures"),
+        notebook=lambda w: notebook_hash(w.paper),
     notebook:
         "../../notebooks/{wildcards.paper}.ipynb"
 

@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.config.models import pruned_models, pruned_of_paper, seen_of
+from searchtune.files import sha256_file
+from searchtune.registry.table import ROOT
+
+
+def notebook_hash(paper: str) -> str:
+    """Return the SHA-256 of a paper's notebook, so that it runs again when it was edited."""
+    return sha256_file(ROOT / "notebooks" / f"{paper}.ipynb")
 
 
 def offer_programs() -> None:
