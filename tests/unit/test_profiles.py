@@ -79,6 +79,7 @@ def test_a_gpu_job_is_one_task_and_only_some_partition_takes_it():
 def test_every_rule_tells_its_code_among_its_params():
     """A fetched file is pinned by its sum, whatever code fetches it."""
     running = {name: text for name, text in rule_texts().items() if "    script:" in text or "    notebook:" in text}
+    assert not [name for name, text in rule_texts().items() if "    shell:" in text or "    run:" in text]
     assert [name for name, text in running.items() if "code=code_hash(" not in text] == ["fetch"]
     assert "notebook_hash" in running["report_notebook"]
 

@@ -2,26 +2,12 @@
 # n-gram. Inputs: training rows of the papers, text that healed pruned models, collections, task examples. Outputs: a
 # table of shares and a list of overlaps (ids only). More than the stated share stops the run and leaves the list beside
 # the log. Cost: seconds.
-from searchtune.evaluation.arguments import (
-    audit_args,
-    healing_sets,
-    off_domain_corpora,
-    scored_sets,
-    training_sets,
-)
+from searchtune.evaluation.arguments import audit_args, audit_inputs
 
 
 rule audit_leakage:
     input:
-        train=[
-            *expand("<results>/{path}", path=training_sets(config)),
-            *expand("<resources>/{path}", path=healing_sets(config)),
-        ],
-        eval=expand("<results>/{path}", path=scored_sets(config)),
-        # their passages: the queries name them by id
-        corpora=expand(
-            "<results>/{path}", path=sorted(set(off_domain_corpora(config).values()))
-        ),
+        **audit_inputs(config),
     output:
         report="<results>/audit/leakage.tsv",
         overlaps="<results>/audit/overlaps.jsonl",

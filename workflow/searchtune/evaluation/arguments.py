@@ -195,6 +195,16 @@ def _short(path: str) -> str:
     return "/".join(path.split("/")[-2:])
 
 
+def audit_inputs(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the named inputs of ``audit.leakage``; ``corpora`` hold the passages that training rows name by id."""
+    learnt = [f"<results>/{path}" for path in training_sets(config)]
+    return {
+        "train": learnt + [f"<resources>/{path}" for path in healing_sets(config)],
+        "eval": [f"<results>/{path}" for path in scored_sets(config)],
+        "corpora": [f"<results>/{path}" for path in sorted(set(off_domain_corpora(config).values()))],
+    }
+
+
 def audit_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``audit.leakage``."""
     settings = config["leakage"]

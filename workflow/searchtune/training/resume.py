@@ -59,9 +59,10 @@ class Keeper:
 
     def whole(self, path: Path) -> bool:
         """Say whether a written state is there and has the bytes that were written; tell of one that has not."""
-        if path.is_file() and not intact(path):
+        good = intact(path)
+        if not good and path.is_file():
             self.log(f"{path.name}: its content is not what was written, the training begins anew")
-        return intact(path)
+        return good
 
     def due(self) -> bool:
         """Say whether the last state is old enough for another one."""
