@@ -8,9 +8,10 @@ SHELL := bash
 BIN := .venv/bin
 SCALE ?=
 CORES ?= all
+AT_ONCE := test-unit test-slow test-machines test-plans
 SETTINGS := $(if $(SCALE),--config scale=$(SCALE))
 
-.PHONY: all setup plaid lucene mteb test test-fast test-long audit lint envs docs clean
+.PHONY: all setup plaid lucene mteb test $(AT_ONCE) test-fast test-long audit lint envs docs clean
 
 all: setup
 	@$(BIN)/snakemake --cores $(CORES) $(SETTINGS)
@@ -31,16 +32,26 @@ lucene: setup
 mteb: setup
 	@TORCH_INDEX="$(TORCH_INDEX)" bash envs/setup-beside.sh mteb
 
-# fast ones first; vLLM wants a process in which no other library has patched Python's functions
+# fast ones first, and what works on one core two at a time; then whole runs, which take all cores.
+# vLLM wants a process in which no other library has patched Python's functions
 test: export OMP_NUM_THREADS = 1
 test: setup
-	@$(BIN)/python -m pytest -q -m "not slow" tests/unit
-	@$(BIN)/python -m pytest -q -m slow tests/unit
-	@$(BIN)/python -m pytest -q tests/workflow
-	@$(BIN)/python -m pytest -q tests/integration
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) $(AT_ONCE)
+	@$(BIN)/python -m pytest -q tests/workflow/test_run.py
 
+# parts of `make test`, which sets up and counts threads
+test-unit:
+	@$(BIN)/python -m pytest -q -m "not slow" tests/unit
+test-slow:
+	@$(BIN)/python -m pytest -q -m slow tests/unit
+test-machines:
+	@$(BIN)/python -m pytest -q tests/integration
+test-plans:
+	@$(BIN)/python -m pytest -q tests/workflow/test_dry_run.py
+
+test-fast: export OMP_NUM_THREADS = 1
 test-fast: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" tests/unit
+	@$(MAKE) --no-print-directory test-unit
 
 # hours: kills, corruption, full disks, no network on the whole ci scale, and a million inputs for the fuzzing;
 # LONG_TARGETS="file ..." makes these files instead of everything, KILLS=n kills less often, FUZZ_INPUTS=n fuzzes less

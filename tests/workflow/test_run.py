@@ -97,13 +97,15 @@ def test_corrupted_intermediate_is_refused_by_name(finished):
 
 @pytest.mark.slow
 def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
+    """One kill in one paper's chain, at the place that matters; test-long kills the whole run a hundred times."""
     again = copy_project(tmp_path)
     shutil.copytree(finished / "resources", again / "resources", symlinks=True)
+    ends = [f"results/ci/inters/predictions/{name}.jsonl" for name in ("base", "full")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *RUN, "--", "inters"], cwd=again, start_new_session=True,
+        [sys.executable, "-m", "snakemake", *RUN, "--", *ends], cwd=again, start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    # in the middle of a prediction job: training is done, its first shards are written and others are not
+    # in the middle of a prediction job: its first shards are written and others are not
     deadline = time.time() + 400
     while not list(again.glob("results/ci/inters/predictions/.work/*/calls/*.jsonl")):
         assert process.poll() is None, "the run ended before any shard of answers was seen"
@@ -111,9 +113,9 @@ def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (again / "results/ci/inters/tables/in_domain.tsv").exists()
+    assert not all((again / end).exists() for end in ends)
     snakemake(again, "--unlock", "--config", "scale=ci")
-    done = snakemake(again, *RUN, "--", "inters")
+    done = snakemake(again, *RUN, "--", *ends)
     assert done.returncode == 0, done.stdout[-4000:]
     compared = 0
     for pattern in DATA:
@@ -143,9 +145,13 @@ def test_calls_are_all_kept(finished):
 
 @pytest.mark.slow
 def test_a_folder_of_texts_is_adapted_to_and_tested_with_held_out_queries(finished, tmp_path):
-    """The README's way to a corpus of one's own, here without human questions, with two seeds."""
-    again = copy_project(tmp_path)
-    shutil.copytree(finished / "resources", again / "resources", symlinks=True)
+    """The README's way to a corpus of one's own, here without human questions, with two seeds, after a run of the scale:
+    what both share isn't made again.
+    """
+    again = tmp_path / "again"
+    shutil.copytree(finished, again, symlinks=True)
+    shared = again / "results/ci/udapdr/new_wiki/filtered"
+    made = shared.stat().st_mtime_ns
     articles = read_json(ROOT / "workflow/mini/data/shifted_amazon.json")["data"]
     texts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
     notes = again / "corpus/notes.md"
@@ -168,5 +174,6 @@ def test_a_folder_of_texts_is_adapted_to_and_tested_with_held_out_queries(finish
     notes_of = {row["system"]: row["note"] for row in rows}
     assert notes_of["student_adapted"] == "2 seeds" and notes_of["bm25"] == ""
     assert {row["seeds"] for row in read_tsv(tables / "ablations.tsv")} == {"2"}
+    assert shared.stat().st_mtime_ns == made
     # a second seed writes nothing anew
     assert not (again / "results/ci/udapdr/notes-s14/queries").exists()
