@@ -163,7 +163,7 @@ def test_a_folder_of_texts_is_adapted_to_and_tested_with_held_out_queries(finish
     (again / "mine.yaml").write_text(
         "scale: ci\nseeds: [13, 14]\n"
         "collections: {notes: {reader: texts, raw: [notes/notes.md], target: true, n_test: 0}}\n"
-        "udapdr: {target: notes, cheap_model: tiny-lm, run_ablations: [direct]}\n",
+        "udapdr: {target: notes, run_ablations: [direct]}\n",
         encoding="utf-8",
     )
     done = snakemake(again, "udapdr", "--cores", "2", "--configfile", "mine.yaml")
