@@ -9,6 +9,7 @@ from searchtune.errors import ConfigError, LeakageError
 from searchtune.evaluation.arguments import (
     LIMRANK_TRAIN,
     audit_args,
+    chains_of_papers,
     healing_sets,
     off_domain_corpora,
     training_sets,
@@ -293,6 +294,19 @@ def test_the_audit_sees_what_a_judge_was_tuned_on():
     untuned = {"udapdr": {"run_ablations": [], "teachers": {"judge": "tiny-lm-half"}}}
     config = plan(ROOT, user | {"limrank": {}} | untuned)
     assert healing_sets(config) == ["heal/tiny-lm-half"] and LIMRANK_TRAIN not in training_sets(config)
+
+
+def test_the_audit_sees_what_a_borrowed_model_was_tuned_on():
+    """Another mixture than the full one: its rows are other rows."""
+    section = {"cheap_model": "inters/general_instructions", "run_ablations": ["odd"]}
+    section["ablations"] = {"odd": {"kind": "models", "set": {"strong_model": "inters/without_qdu"}}}
+    config = plan(ROOT, {"scale": "ci", "udapdr": section, "limrank": {"writer": "inters/vol25"}})
+    tuned = [f"{name}/train.jsonl" for name in ("full", "general_instructions", "without_qdu")]
+    assert sorted(chains_of_papers(config)["inters"]["train"]) == sorted([*tuned, "heal/tiny-lm-half"])
+    assert {f"inters/mixtures/{name}" for name in tuned} < set(training_sets(config))
+    alone = plan(ROOT, {"scale": "ci", "papers": ["limrank"], "limrank": {"writer": "inters/no_templates"}})
+    assert chains_of_papers(alone)["inters"]["train"][0] == "no_templates/train.jsonl"
+    assert training_sets(alone)[0] == "inters/mixtures/no_templates/train.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from searchtune.synthesis.limrank_baselines import check_baseline_models
 from searchtune.synthesis.limrank_chains import chosen_changes
 from searchtune.synthesis.limrank_rag_arguments import check_rag
 from searchtune.synthesis.limrank_sources import check_depths, check_sources, human_sources
-from searchtune.synthesis.udapdr_chains import Chains, chosen_variants, corpus_of, tuned_writer, unjudged_targets
+from searchtune.synthesis.udapdr_chains import Chains, chosen_variants, corpus_of, tuned_writers, unjudged_targets
 from searchtune.synthesis.udapdr_judges import judge_training, known_judges
 from searchtune.tasks import answers
 from searchtune.tasks.arguments import check_released, released_artefact
@@ -308,7 +308,7 @@ def check_leakage(config: dict[str, Any]) -> None:
     """Raise LeakageError where a chain would train on a collection that is a target (rules of evidence, 1)."""
     for chain, names in training_collections(config).items():
         # UDAPDR's targets bind the models of its own chain
-        apart = chain.startswith("limrank source") or (chain == "inters" and not tuned_writer(config))
+        apart = chain.startswith("limrank source") or (chain == "inters" and not tuned_writers(config))
         targets = targets_of(config, adapted=not apart)
         for name in sorted(targets.intersection(names)):
             raise LeakageError(

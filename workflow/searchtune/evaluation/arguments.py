@@ -4,9 +4,11 @@ from typing import Any
 
 from searchtune.config.models import MODEL_KEYS, pruned_models, pruned_of_paper
 from searchtune.synthesis.limrank_arguments import benchmarks, question_paths
-from searchtune.synthesis.limrank_chains import LimrankChains
-from searchtune.synthesis.udapdr_chains import Chains, tuned_writer
+from searchtune.synthesis.limrank_chains import CONFIGURED, LimrankChains
+from searchtune.synthesis.udapdr_chains import Chains, tuned_writers
 from searchtune.synthesis.udapdr_judges import TUNED
+from searchtune.tasks.arguments import mixture_file
+from searchtune.tasks.variants import variants
 
 INSTRUCTIONS = "limrank/instructions"
 # INTERS' task examples, split: its models are scored on the test part, and every mixture, ablations and
@@ -51,8 +53,7 @@ def training_sets(config: dict[str, Any]) -> list[str]:
     }
     # a judge of UDAPDR may be LimRank's, and its writer INTERS'
     found = [path for paper in known if paper in config["papers"] for path in known[paper]]
-    borrowed = [INTERS_TRAIN[0]] if "inters" not in config["papers"] and borrows_writer(config) else []
-    return list(dict.fromkeys([*borrowed, *found]))
+    return list(dict.fromkeys([*borrowed_mixtures(config), *found]))
 
 
 def limrank_sets(config: dict[str, Any]) -> list[str]:
@@ -62,28 +63,43 @@ def limrank_sets(config: dict[str, Any]) -> list[str]:
     return [LIMRANK_TRAIN, *(path.removeprefix("<results>/") for path in own)]
 
 
-def borrows_writer(config: dict[str, Any]) -> bool:
-    """Say whether a chosen paper's chain has a model that INTERS' part tunes; its training data are then audited."""
-    limrank = [*(config["limrank"].get(key) for key in MODEL_KEYS), config["limrank"]["rag"]["model"]]
-    chains = LimrankChains(config)
-    written = any(chains.source(name) == "udapdr" for name in chains.changes)
-    return (("udapdr" in config["papers"] or written) and tuned_writer(config)) or (
-        "limrank" in config["papers"] and any(str(name).startswith("inters/") for name in limrank)
-    )
+def borrowed_models(config: dict[str, Any]) -> list[str]:
+    """Return the models of INTERS' part that write, judge or answer in the chains of the chosen papers, in the recipe or
+    in a variant that runs; their training data are audited with those chains' sets.
+    """
+    chains, names = LimrankChains(config), []
+    if "limrank" in config["papers"]:
+        for section in map(chains.section, (CONFIGURED, *chains.changes)):
+            names += [*(section.get(key) for key in MODEL_KEYS), section["rag"]["model"]]
+    if "udapdr" in config["papers"] or any(chains.source(name) == "udapdr" for name in chains.changes):
+        names += tuned_writers(config)
+    return [name for name in dict.fromkeys(map(str, names)) if name.startswith("inters/")]
+
+
+def _mixture(config: dict[str, Any], model: str) -> str:
+    """Return the rows that a model of INTERS' part (inters/<variant>) learns from (path below the results)."""
+    variant = variants(config)[model.removeprefix("inters/")]
+    return mixture_file(variant, "train.jsonl").removeprefix("<results>/")
+
+
+def borrowed_mixtures(config: dict[str, Any]) -> list[str]:
+    """Return the rows that the borrowed models learn from (paths below the results)."""
+    return list(dict.fromkeys(_mixture(config, name) for name in borrowed_models(config)))
 
 
 def judge_sets(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (judge, what it is tuned on, path below the results) of UDAPDR's judges that are tuned here."""
     found = []
     for name in Chains(config).judges():
-        paths = [LIMRANK_TRAIN] if name.startswith(TUNED) else INTERS_TRAIN if name.startswith("inters/") else []
+        paths = [LIMRANK_TRAIN] if name.startswith(TUNED) else []
+        paths = [_mixture(config, name), EXAMPLES] if name.startswith("inters/") else paths
         found += [(name, path) for path in paths]
     return found
 
 
 def healing_sets(config: dict[str, Any]) -> list[str]:
     """Return what healed the pruned models of the chosen papers (folders below the resources)."""
-    papers = [*config["papers"], *(["inters"] if borrows_writer(config) else [])]
+    papers = [*config["papers"], *(["inters"] if borrowed_models(config) else [])]
     return sorted({path for paper in papers for path in healed_on(config, paper)})
 
 
@@ -103,19 +119,20 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ranked = [_short(path) for path in ranked_sets(config)]
     own = [f"collections/{name}" for name in config["inters"]["collections"]]
     foreign = [_short(name) for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
-    if not tuned_writer(config):
+    if not tuned_writers(config):
         # UDAPDR's targets bind the models of its chain alone
         targets = Chains(config)
         adapted = {f"collections/{targets.scored(name)}" for name in targets.targets}
         foreign = [name for name in foreign if name not in adapted.difference(ranked)]
     mixed = [_short(path) for path in INTERS_TRAIN]
+    tuned = [*([INTERS_TRAIN[0]] if "inters" in config["papers"] else []), *borrowed_mixtures(config)]
     both = ["query", "passage"]
     chains = {
         # the writer serves the other two papers, so it must not know any of their sets; the instruction set is of
         # its own source collection, whose articles are split
         "inters": {
             "inters": {
-                "train": ["full/train.jsonl"],
+                "train": list(dict.fromkeys(_short(path) for path in tuned)),
                 "eval": foreign,
                 "kinds": both,
             },
@@ -139,7 +156,7 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
     }
     chosen = {paper: chains[paper] for paper in chains if paper in config["papers"]}
-    if "inters" not in chosen and borrows_writer(config):
+    if "inters" not in chosen and borrowed_models(config):
         chosen = {"inters": {"inters": chains["inters"]["inters"]}, **chosen}
     healed = {paper: [_short(path) for path in healed_on(config, paper)] for paper in chosen}
     return {

@@ -93,12 +93,11 @@ def chosen_variants(config: Args) -> dict[str, Args]:
     return {name: every[name] for name in chosen_ablations(every, config["udapdr"]["run_ablations"])}
 
 
-def tuned_writer(config: Args) -> bool:
-    """Say whether a model that INTERS tunes writes for UDAPDR, in its recipe or in a variant that runs."""
+def tuned_writers(config: Args) -> list[str]:
+    """Return the models of INTERS' part (inters/<variant>) that write for UDAPDR, in its recipe or a variant that runs."""
     sections = [config["udapdr"], *(row["set"] for row in chosen_variants(config).values())]
-    return any(
-        str(part.get(key, "")).startswith("inters/") for part in sections for key in ("strong_model", "cheap_model")
-    )
+    names = [str(part.get(key, "")) for part in sections for key in ("strong_model", "cheap_model")]
+    return [name for name in dict.fromkeys(names) if name.startswith("inters/")]
 
 
 class Chains:
