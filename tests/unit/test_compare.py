@@ -1,6 +1,7 @@
 """`searchtune compare`: rows and cells by hand, exact paired tests with Holm, what differs in the making, exit codes."""
 
 import json
+import shutil
 
 import pytest
 
@@ -28,6 +29,7 @@ def run_of(folder, shift=0.0, queries=8, extra=False, lr=0.1, code="c1"):
         {"name": "r", "path": "results/ci/y", "sha256": str(lr)},
     ]
     record = {
+        "output": {"path": "results/ci/udapdr/tables", "sha256": "bb"},
         "recipe": {
             "stage": "train.student",
             "code": code,
@@ -120,6 +122,29 @@ def test_runs_that_differ_are_three_and_json_has_all(tmp_path, capsys):
     assert verdicts == {"udapdr / bm25": "b higher", "udapdr / same": "equal"}
     assert cli.main(["compare", str(a), str(b), "--all"]) == 3
     assert "table in b only: udapdr/filter" in capsys.readouterr().out
+
+
+def test_answers_and_engines_are_compared_too(tmp_path, capsys):
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    columns = ["system", "sample", "question", "metric", "value"]
+    for run, last in ((a, 1), (b, 0)):
+        rows = [dict(zip(columns, ("x", 0, f"q{n}", "accuracy", 0 if n else last), strict=True)) for n in range(9)]
+        write_tsv(run / "limrank/details/rag_per_question.tsv", columns, rows)
+    assert cli.main(["compare", str(a), str(b), "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    (test,) = [test for test in told["tests"] if "accuracy" in test["what"]]
+    assert (test["n"], test["verdict"]) == (9, "can't tell") and round(test["difference"], 4) == -0.1111
+    shutil.copytree(a / "limrank", b / "limrank", dirs_exist_ok=True)
+    assert cli.main(["compare", str(a), str(b)]) == 0
+    write_tsv(a / "first_stage/engines.tsv", ["collection", "bm25s"], [{"collection": "x", "bm25s": 0.5}])
+    assert cli.main(["compare", str(a), str(b)]) == 3
+
+
+def test_a_record_that_is_none_is_named(tmp_path, capsys):
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    (b / "udapdr/x.prov.json").write_text("{}")
+    assert cli.main(["compare", str(a), str(b)]) == 2
+    assert "x.prov.json is no provenance file" in capsys.readouterr().err
 
 
 def test_an_added_column_changes_no_key_and_bad_files_are_named(tmp_path, capsys):

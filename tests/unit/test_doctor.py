@@ -1,6 +1,7 @@
 """`searchtune doctor`: pins, folders, tokens that are there and never shown, exit codes."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,32 @@ def test_machine_limits():
     assert hardware.memory(8000).state == OK and hardware.memory(4000).state == WARNING
     assert hardware.cores(1).state == WARNING and hardware.cores(2).state == OK
     assert [hardware.disk(None, free * 2**30).state for free in (20, 5, 0.5)] == [OK, WARNING, FAULT]
+
+
+def test_the_lesser_disk_of_results_and_resources_is_told(tmp_path, monkeypatch):
+    free = {tmp_path: 90, tmp_path / "results": 50, tmp_path / "resources": 20}
+    monkeypatch.setattr(hardware.shutil, "disk_usage", lambda place: SimpleNamespace(free=free[place] * 2**30))
+    assert hardware.disk(tmp_path).found == "90.0 GiB free"
+    for name in ("results", "resources"):
+        (tmp_path / name).mkdir()
+    assert hardware.disk(tmp_path).found == "20.0 GiB free"
+
+
+def test_torch_is_compared_with_its_pin(tmp_path):
+    roots = tmp_path / "roots.yaml"
+    roots.write_text("torch: torch==2.13.0\n")
+    found = [software.torch(roots, {"torch": version}.get) for version in ("2.13.0+cpu", "1.0.0", None)]
+    assert [line.state for line in found] == [OK, WARNING, FAULT]
+    assert found[1].found == "1.0.0 (pinned 2.13.0)"
+
+
+def test_environments_beside_count_when_their_set_up_ended(tmp_path):
+    for name, say in ((".venv-lucene", software.lucene), (".venv-plaid", software.plaid)):
+        (tmp_path / name).mkdir()
+        assert say(tmp_path, {}.get).found == "not set up"
+        (tmp_path / name / ".searchtune-setup").touch()
+        assert say(tmp_path, {}.get).found == name
+    assert software.plaid(tmp_path / "x", {"fast-plaid": "1"}.get).found == "here"
 
 
 def test_folders_are_tried_by_writing(tmp_path, monkeypatch):
@@ -82,6 +109,13 @@ def test_tokens_are_told_by_presence(tmp_path):
     (tmp_path / ".cache/huggingface").mkdir(parents=True)
     (tmp_path / ".cache/huggingface/token").write_text(SECRET)
     assert services.tokens({"HOME": str(tmp_path)})[0].found == "there"
+    # the hub's own order of places
+    assert services.tokens({"HOME": "/", "XDG_CACHE_HOME": str(tmp_path / ".cache")})[0].found == "there"
+    assert services.tokens({"HOME": "/", "HF_HOME": str(tmp_path / ".cache/huggingface")})[0].found == "there"
+    assert (
+        services.tokens({"HOME": "/", "HF_TOKEN_PATH": str(tmp_path / ".cache/huggingface/token")})[0].found == "there"
+    )
+    assert services.tokens({"HOME": str(tmp_path), "HF_TOKEN_PATH": "/nowhere"})[0].found[:4] == "none"
 
 
 def test_the_command_never_shows_a_secret_and_counts_states(capsys, monkeypatch):

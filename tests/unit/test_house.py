@@ -28,7 +28,19 @@ ORDER = (
         "retrieval",
         "reranking",
     ),
-    *("synthesis", "evaluation", "tasks", "training", "reporting", "plan", "report_path", "release", "commands", "cli"),
+    *(
+        "synthesis",
+        "evaluation",
+        "tasks",
+        "training",
+        "reporting",
+        "audited",
+        "plan",
+        "report_path",
+        "release",
+        "commands",
+        "cli",
+    ),
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 IMPORT = re.compile(r"^[ \t]*(?:from|import) searchtune\.(\w+)", re.M)

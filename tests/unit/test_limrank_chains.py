@@ -3,8 +3,8 @@
 import pytest
 from helpers import ROOT
 
+from searchtune.audited import chains_of_papers, training_sets
 from searchtune.errors import ConfigError, LeakageError
-from searchtune.evaluation.arguments import chains_of_papers, training_sets
 from searchtune.plan import plan
 from searchtune.synthesis.limrank_chains import STEPS, LimrankChains
 

@@ -540,7 +540,7 @@ def test_every_scale_answers_questions(scale):
 
 
 def test_question_sets_are_audited_for_leakage():
-    from searchtune.evaluation.arguments import chains_of_papers, scored_sets
+    from searchtune.audited import chains_of_papers, scored_sets
 
     config = plan(ROOT, {"scale": "ci"})
     assert "limrank/questions/gpqa" in scored_sets(config)

@@ -16,6 +16,7 @@ from searchtune.commands.planning.jobs import Graph, PlannedJob
 from searchtune.commands.planning.sizes import Sizer, sizes
 from searchtune.commands.planning.text import as_text, count, size, span, table
 from searchtune.commands.planning.work import STAGES, Work, asked, work_of
+from searchtune.registry.fetch import place_of
 from searchtune.registry.table import load_registry
 from searchtune.stage import STAGES as KNOWN
 
@@ -266,6 +267,19 @@ def test_downloads_know_what_is_kept_and_what_is_unknown(tmp_path):
     (tmp_path / "resources/downloads").mkdir(parents=True)
     (tmp_path / "resources/downloads/a.whl").write_text("abc")
     assert download_of(kept, tmp_path).bytes == 0
+
+
+@pytest.mark.parametrize("source", ["pypi", "url"])
+def test_a_kept_download_is_looked_for_where_fetching_keeps_it(tmp_path, source):
+    """A file of an address lies in its unit's folder; an archive within an archive is kept as the outer one."""
+    job = fetch(source=source, version="1", size=3)
+    job.args["parts"][0]["archive"] = "https://x.org/a.zip!/in/b.jar" if source == "url" else "a.whl!/in/b.jar"
+    place = tmp_path / "resources/downloads" / place_of(source, job.args["artefact"], job.args["parts"][0]["archive"])
+    assert place.name == ("a.zip" if source == "url" else "a.whl")
+    assert place.parent.name == ("org--model-1" if source == "url" else "downloads")
+    place.parent.mkdir(parents=True)
+    place.write_text("abc")
+    assert download_of(job, tmp_path).bytes == 0
 
 
 def test_a_plan_sums_its_jobs_and_prints_no_secret(monkeypatch):

@@ -6,10 +6,10 @@ import math
 import pytest
 from helpers import ROOT
 
+from searchtune.audited import audit_args, healing_sets
 from searchtune.config.load import load_config
 from searchtune.config.models import seen_of
 from searchtune.errors import ConfigError, DataError, LeakageError, ModelError
-from searchtune.evaluation.arguments import audit_args, healing_sets
 from searchtune.files import read_jsonl, write_json
 from searchtune.plan import plan
 from searchtune.stage import Job, run_job

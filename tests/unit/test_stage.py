@@ -236,6 +236,15 @@ def test_command_line_exits_2_with_one_line(tmp_path, shout, capsys):
     assert capsys.readouterr().err.startswith("IntegrityError: input 'text' is missing")
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"stage": "x", "outputs": {}}', '{"stage": "x", "outputs": {"a": "b"}, "inputs": []}']
+)
+def test_what_is_no_job_file_is_named(tmp_path, capsys, text):
+    (tmp_path / "j.json").write_text(text)
+    assert stage.main([str(tmp_path / "j.json")]) == 2
+    assert "j.json is no job file" in capsys.readouterr().err
+
+
 def test_every_stage_names_existing_code():
     for name in stage.STAGES:
         module, function = stage._target(name)

@@ -13,7 +13,7 @@ from searchtune.errors import DataError
 from searchtune.files import read_json, sha256_tree, write_json
 from searchtune.reporting.records import Records, project_of
 from searchtune.reporting.trace import backwards, forwards, stages_of
-from searchtune.reporting.trace_text import summary
+from searchtune.reporting.trace_text import explained, summary
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,23 @@ def test_a_module_leads_forward_to_what_its_stages_made(finished):
     assert [use.path for use in uses] == [RUN, SCORES]
     assert stages_of(finished / "workflow/searchtune/stage.py") == []
     assert "retrieve.bm25" in stages_of(finished / "workflow/searchtune/files.py")
+
+
+def test_a_file_that_no_step_read_is_no_file_without_uses(project, capsys):
+    """Settings reach results as parameters: nothing made from it would be a false answer."""
+    settings = project / "config/config.yaml"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text("scale: ci\n")
+    (project / "workflow/searchtune").mkdir(parents=True, exist_ok=True)
+    (project / "workflow/searchtune/stage.py").touch()
+    assert main(["trace", "--forward", str(settings)]) == 2
+    assert "searchtune plan --why" in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_told_with_what_mends_it():
+    assert explained("results/ci/a", "changed").endswith("snakemake --cores all [...] -- results/ci/a; run again")
+    assert "delete" in explained("results/ci/a", "changed") and "delete" not in explained("results/ci/a", "gone")
+    assert explained("results/published/demo/x", "changed").endswith("git restore results/published/demo/x")
 
 
 def test_a_flipped_bit_is_named_though_size_and_time_are_the_recorded_ones(project, capsys):

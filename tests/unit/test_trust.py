@@ -222,3 +222,14 @@ def test_every_row_of_the_registry_that_is_fetched_is_pinned_by_a_sum_or_a_commi
         if row.source == "hub" and row.version != UNPINNED:
             loose += [] if re.fullmatch(r"[0-9a-f]{40}", row.version) else [row.id]
     assert not loose  # rows without a pin are refused when they are fetched (test_fetch.py)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_yaml_that_nests_without_end_is_refused_before_the_compiled_loader_follows_it(tmp_path, opening):
+    """50,000 levels end the process itself: found by a million inputs of the fuzzing."""
+    from searchtune.config.load import read_yaml
+    from searchtune.errors import ConfigError
+
+    (tmp_path / "x.yaml").write_text(opening * 50_000)
+    with pytest.raises(ConfigError, match="x.yaml nests deeper than 50 levels"):
+        read_yaml(tmp_path / "x.yaml", "x.yaml")

@@ -4,9 +4,7 @@ import pytest
 from helpers import ROOT
 from pydantic import ValidationError
 
-from searchtune.config.udapdr import STAGES, Udapdr
-from searchtune.errors import ConfigError, LeakageError
-from searchtune.evaluation.arguments import (
+from searchtune.audited import (
     LIMRANK_TRAIN,
     audit_args,
     chains_of_papers,
@@ -15,6 +13,8 @@ from searchtune.evaluation.arguments import (
     training_sets,
     udapdr_chains,
 )
+from searchtune.config.udapdr import STAGES, Udapdr
+from searchtune.errors import ConfigError, LeakageError
 from searchtune.files import read_tsv
 from searchtune.plan import plan
 from searchtune.synthesis.udapdr_arguments import evaluate_args

@@ -2,7 +2,7 @@
 # n-gram. Inputs: training rows of the papers, text that healed pruned models, collections, task examples. Outputs: a
 # table of shares and a list of overlaps (ids only). More than the stated share stops the run and leaves the list beside
 # the log. Cost: seconds.
-from searchtune.evaluation.arguments import audit_args, audit_inputs
+from searchtune.audited import audit_args, audit_inputs
 
 
 rule audit_leakage:

@@ -8,6 +8,7 @@ side in an allocation (salloc, groups) divide them.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import tempfile
@@ -27,7 +28,9 @@ NOTHING = ("", "NoDevFiles")
 def present(folder: Path = Path("/dev")) -> list[str]:
     """Return the ids of the GPUs that may be used: those named in CUDA_VISIBLE_DEVICES, else all of this machine."""
     if VISIBLE in os.environ:
-        return [name for part in os.environ[VISIBLE].split(",") if (name := part.strip()) not in NOTHING]
+        named = [name for part in os.environ[VISIBLE].split(",") if (name := part.strip()) not in NOTHING]
+        # CUDA sees none from the first name on that no device has
+        return list(itertools.takewhile(lambda name: not name.startswith("-"), named))
     if JOB in os.environ:
         return []  # files of devices are there whether they are this job's or not
     found = [re.fullmatch(r"nvidia(\d+)", path.name) for path in folder.glob("nvidia*")]

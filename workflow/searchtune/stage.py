@@ -423,13 +423,29 @@ def _publish(
         write_json(provenance_path(final), record | more)
 
 
+def read_job(path: Path) -> dict:
+    """Read a job file; ConfigError that names file and key where it is none."""
+    spec = read_json(path)
+    fields = {"stage": str, "inputs": dict, "outputs": dict, "params": dict}
+    given = spec if isinstance(spec, dict) else {}
+    wrong = [
+        name for name, form in fields.items() if not isinstance(given.get(name, {} if form is dict else None), form)
+    ]
+    if wrong or not given.get("outputs"):
+        raise ConfigError(
+            f"{path} is no job file: its {(wrong or ['outputs'])[0]} is missing or of another form; needed are stage "
+            "(text), outputs (name -> path, at least one), inputs and params (name -> value)"
+        )
+    return {"inputs": {}} | given
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line: run one job file; exit 0 on success, 2 on an error that the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m searchtune.stage", description=__doc__.splitlines()[0])
     parser.add_argument("job", help="job file (JSON: stage, inputs, outputs, params, threads)")
     arguments = parser.parse_args(argv)
     try:
-        stats = run_job(read_json(Path(arguments.job)))
+        stats = run_job(read_job(Path(arguments.job)))
     except (SearchtuneError, FileNotFoundError) as error:
         print(without_secrets(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ def lines_of() -> list[Line]:
     """Look at everything; nothing is changed, installed, imported or sent."""
     return [
         software.python(),
-        software.torch(),
+        software.torch(ROOT / "envs" / "roots.yaml"),
         *software.packages(ROOT / "envs" / "requirements.txt"),
         software.bytecode(),
         software.lucene(ROOT),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from searchtune.errors import DataError
+from searchtune.errors import DataError, malformed
 from searchtune.files import iter_jsonl
 from searchtune.lean import hide_unused_packages
 from searchtune.release.export import INDEX, MODEL, PASSAGES
@@ -39,8 +39,9 @@ class Searcher:
         from searchtune.retrieval.token_index import TokenIndex
 
         logging.disable_progress_bar()
-        self.model = LateInteractionModel.load(folder / MODEL)
-        self.index = TokenIndex.load(folder / INDEX)
+        with malformed(folder, "whole; run `searchtune adapt` again"):
+            self.model = LateInteractionModel.load(folder / MODEL)
+            self.index = TokenIndex.load(folder / INDEX)
         self.passages = {row["id"]: row for row in iter_jsonl(folder / INDEX / PASSAGES)}
         if missing := [i for i in self.index.ids if i not in self.passages][:1]:
             raise DataError(

@@ -15,6 +15,7 @@ from searchtune.config.schema import Config
 from searchtune.errors import ConfigError, malformed, nearest
 
 Layer = tuple[str, dict[str, Any]]
+DEEPEST = 50  # levels of a file; ours have 7
 USER_FILE = "config/config.yaml"
 
 
@@ -22,7 +23,9 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader; an empty file is an empty mapping."""
     try:
         with malformed(shown, "valid YAML", ConfigError):
-            data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            text = path.read_text(encoding="utf-8")
+            _refuse_depth(text, shown)
+            data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError as error:
         raise ConfigError(f"{shown} is missing; restore it from the repository") from error
     except yaml.YAMLError as error:
@@ -32,6 +35,17 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{shown} must hold keys and values, found {type(data).__name__}")
     return data
+
+
+def _refuse_depth(text: str, shown: str) -> None:
+    """Raise ConfigError where collections lie too deep in each other: the compiled loader follows them on the stack of
+    the process, which ends without a word beyond 10,000; events come one after the other.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"{shown} nests deeper than {DEEPEST} levels (line {event.start_mark.line + 1})")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

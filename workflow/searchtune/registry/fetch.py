@@ -69,6 +69,13 @@ def downloads_of(job: "Job") -> Path:
     return Path(job.params.get("downloads") or job.outputs["raw"].parent.parent / "downloads")
 
 
+def place_of(source: str, artefact: str, archive: str) -> Path:
+    """Return where below the downloads folder a part's file is kept."""
+    name = archive.partition(INNER)[0]
+    # files of different publishers may share a name
+    return Path(artefact, PurePosixPath(name).name) if source == "url" else Path(name)
+
+
 def _session(settings: "PipSettings") -> "requests.Session":
     import requests
     from requests.adapters import HTTPAdapter
@@ -95,7 +102,7 @@ def _pypi(job: "Job", target: Path) -> dict[str, int]:
 
     def get(part: dict, name: str) -> Path:
         """Return one distribution of the package, checked."""
-        final = downloads_of(job) / name
+        final = downloads_of(job) / place_of("pypi", job.params["artefact"], name)
         if kept(final, name, part["sha256"], part["bytes"], job.log):
             return final
         found = offers(job.params["name"], name, settings, session, job.log)
@@ -122,8 +129,7 @@ def _url(job: "Job", target: Path) -> dict[str, int]:
 
     def get(part: dict, address: str) -> Path:
         """Return one file of the publisher, checked."""
-        # files of different publishers may share a name
-        final = downloads_of(job) / job.params["artefact"] / PurePosixPath(address).name
+        final = downloads_of(job) / place_of("url", job.params["artefact"], address)
         if kept(final, final.name, part["sha256"], part["bytes"], job.log):
             return final
         return download(

@@ -88,7 +88,9 @@ def check_bytes(chain: Chain) -> None:
     place = chain.root / chain.start.path
     known = check_input("artefact", place)
     if sha256_tree(place) != known["sha256"]:
-        raise IntegrityError(f"{place}: its content is not what was recorded; delete it and run again to rebuild it")
+        raise IntegrityError(
+            f"{place}: its content is not what was recorded; `searchtune trace` tells how it is made again"
+        )
 
 
 def origins(chain: Chain, mark: str) -> dict[str, tuple[str, ...]]:

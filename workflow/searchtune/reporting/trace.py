@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from searchtune.errors import DataError
 from searchtune.files import stable_hash
 from searchtune.registry.table import TABLES, Artefact, load_registry
 from searchtune.reporting.lineage import Step
@@ -180,11 +181,21 @@ class _Consumers:
 
 
 def forwards(records: Records, path: str) -> list[Use]:
-    """Return what was made from a file, nearest first; of a module of this package: what its stages made."""
+    """Return what was made from a file, nearest first; of a module of this package: what its stages made.
+
+    DataError for a file that no step knows as one: settings and rules reach results as parameters of jobs.
+    """
     consumers = _Consumers(records)
     found: dict[str, Use] = {}
     todo: deque[tuple[str, int]] = deque([(path, 0)])
-    for stage in stages_of(records.root / path):
+    stages = stages_of(records.root / path)
+    if not stages and not records.at(records.owner(path)) and not list(consumers.of(path)):
+        raise DataError(
+            f"{path}: no step of the runs here read it as a file, so that nothing is known of its way. Settings, "
+            "registries and rules reach results as parameters of jobs: change it, and `searchtune plan --why` names "
+            "the jobs that it alters"
+        )
+    for stage in stages:
         for record in consumers.by_stage.get(stage, ()):
             _add(found, todo, record, path, 1, record["recipe"]["code"] == code_hash(stage))
     while todo:

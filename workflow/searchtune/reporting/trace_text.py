@@ -7,11 +7,25 @@ from searchtune.reporting.trace import MARKS, OTHER, SILENT, Node, Use
 
 SHORT = 12
 EXPLAINED = {
-    "changed": "its bytes are not those that were recorded; delete it and run again",
-    "gone": "nothing lies there any more; run again to rebuild it",
-    SILENT: "no provenance file lies beside it; delete it and run again",
+    "changed": "its bytes are not those that were recorded",
+    "gone": "nothing lies there any more",
+    SILENT: "no provenance file lies beside it",
     OTHER: "a later step read other bytes than lie there now; run again to bring that step up to date",
 }
+PUBLISHED = "results/published/"
+
+
+def explained(path: str, state: str) -> str:
+    """Return what a state means and what mends it: a finished run asks for nothing, so what lies within its chain is
+    made again only by its name.
+    """
+    if state == OTHER:
+        return EXPLAINED[state]
+    away = "" if state == "gone" else "delete it, then "
+    mend = f"{away}make it by its name with the settings of the run: snakemake --cores all [...] -- {path}; run again"
+    return f"{EXPLAINED[state]}; " + (
+        f"it belongs to the repository: git restore {path}" if path.startswith(PUBLISHED) else mend
+    )
 
 
 def summary(nodes: Mapping[str, Node]) -> dict[str, Any]:
@@ -21,7 +35,7 @@ def summary(nodes: Mapping[str, Node]) -> dict[str, Any]:
     """
     rows = list(nodes.values())
     return {
-        "problems": [f"{n.path}: {n.state} ({EXPLAINED[n.state]})" for n in rows if n.problem],
+        "problems": [f"{n.path}: {n.state} ({explained(n.path, n.state)})" for n in rows if n.problem],
         "code_changed": sorted({n.stage for n in rows if n.code_now and n.code_now != n.code}),
         "code_unknown": sorted({n.stage for n in rows if n.stage and not n.code_now}),
         "sources": [{"path": n.path, "sha256": n.sha256, **n.source} for n in rows if n.kind == "source"],

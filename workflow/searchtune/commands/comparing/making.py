@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from searchtune.files import read_json
+from searchtune.reporting.records import read_record
 from searchtune.stage import PROVENANCE
 
 REPORT = "report.html"
@@ -16,7 +16,7 @@ OWN = "results/"
 def records_of(run: Path) -> dict[str, dict]:
     """Return relative path -> provenance of every file of a results folder that has one."""
     return {
-        file.relative_to(run).as_posix().removesuffix(PROVENANCE): read_json(file)
+        file.relative_to(run).as_posix().removesuffix(PROVENANCE): read_record(file)
         for file in sorted(run.rglob(f"*{PROVENANCE}"))
         if ".work" not in file.parts
     }

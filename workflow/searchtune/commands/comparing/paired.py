@@ -1,5 +1,6 @@
-"""Paired tests of two runs on the queries that both have (details/per_query.tsv), with Holm's correction over all."""
+"""Paired tests of two runs on the queries that both have (``FILES`` below details/), Holm's correction over all."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from searchtune.commands.comparing.tables import PAPERS
 from searchtune.errors import DataError
 from searchtune.files import read_tsv
 
-QUERY = ("query-id", "example_id")
+QUERY = ("query-id", "example_id", "question")
+# what each system scored on each query or question
+FILES = ("per_query.tsv", "rag_per_question.tsv")
 VALUE = "value"
 ALPHA = 0.05
 SEED = 0
@@ -20,8 +23,8 @@ Scores = dict[tuple[str, ...], dict[str, float]]
 def scores_of(run: Path) -> Scores:
     """Read what each system scored on each query; DataError for a file without queries or a value that is no number."""
     found: Scores = {}
-    for paper in PAPERS:
-        path = run / paper / "details" / "per_query.tsv"
+    for paper, name in itertools.product(PAPERS, FILES):
+        path = run / paper / "details" / name
         rows = read_tsv(path) if path.is_file() else []
         for row in rows:
             query = next((column for column in QUERY if column in row), None)

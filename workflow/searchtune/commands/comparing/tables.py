@@ -9,6 +9,7 @@ from searchtune.errors import DataError
 from searchtune.files import read_tsv
 
 PAPERS = ("inters", "udapdr", "limrank")
+FIRST_STAGE = "first_stage"
 # columns of numbers that tell rows apart, and of text that tells what came out
 KEYS = ("seed", "train_seed", "k", "depth", "batch", "x", "fraction", "step", "window", "stride", "prompt")
 OUTCOMES = ("note", "verdict", "passed", "status", "licence", "verified")
@@ -42,13 +43,15 @@ class Compared:
 
 
 def tables_of(run: Path) -> dict[tuple[str, str], Path]:
-    """Return (paper, table) -> file of a results folder; DataError where it holds no tables."""
+    """Return (paper or first_stage, table) -> file of a results folder; DataError where it holds no tables."""
     found = {(paper, file.stem): file for paper in PAPERS for file in sorted((run / paper / "tables").glob("*.tsv"))}
     if not found:
         raise DataError(
             f"{run} has no <paper>/tables/*.tsv; give the results folder of a finished run (results/<scale>)"
         )
-    return found
+    # what two engines differ in stands beside the papers; alone it's no finished run
+    engines = run / FIRST_STAGE / "engines.tsv"
+    return found | ({(FIRST_STAGE, "engines"): engines} if engines.is_file() else {})
 
 
 def _number(text: str) -> bool:

@@ -9,15 +9,15 @@ from typing import Any
 
 from searchtune.commands.planning.jobs import Paths, PlannedJob
 from searchtune.errors import ConfigError
-from searchtune.files import read_json
 from searchtune.registry.table import ROOT
+from searchtune.reporting.records import read_record
 from searchtune.stage import PROVENANCE
 
 
 def arguments_of(targets: Iterable[str], configfiles: Iterable[Path], config: Iterable[str]) -> list[str]:
-    """Return the command line of the dry run; options stand before the targets."""
+    """Return the command line of the dry run; options stand before the targets. ``configfiles``: absolute paths."""
     argv = ["--dry-run", "--quiet", "all"]
-    for option, values in (("--configfile", [str(Path(f).resolve()) for f in configfiles]), ("--config", list(config))):
+    for option, values in (("--configfile", [str(file) for file in configfiles]), ("--config", list(config))):
         argv += [option, *values] if values else []
     return [*argv, "--", *targets]
 
@@ -55,7 +55,7 @@ def _planned(job: Any, dag: Any) -> PlannedJob:
         log=str(next(iter(job.log), "")),
         runs=runs,
         reason=_unwrapped(str(dag.reason(job))) if runs else "",
-        counts={} if runs or not made.is_file() else read_json(made)["counts"],
+        counts={} if runs or not made.is_file() else read_record(made).get("counts", {}),
     )
 
 
@@ -111,7 +111,7 @@ def jobs_of(
         os.chdir(ROOT)  # profiles are looked up from here
         with contextlib.redirect_stderr(said):
             return _dry_run(arguments_of(targets, configfiles, config))
-    except (RuleException, WorkflowError, ApiError, SystemExit) as error:
+    except (RuleException, WorkflowError, ApiError, SystemExit, ValueError) as error:
         text = str(error) if not isinstance(error, SystemExit) else said.getvalue().strip().splitlines()[-1]
         raise ConfigError(text or said.getvalue().strip()) from error
     finally:

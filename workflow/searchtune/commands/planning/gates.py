@@ -11,6 +11,7 @@ from typing import Any
 
 from searchtune.commands.planning.jobs import Graph, PlannedJob, flat
 from searchtune.commands.planning.sizes import sizes
+from searchtune.registry.fetch import place_of
 from searchtune.registry.table import ROOT, UNPINNED, Row, access_text, load_registry
 
 FETCH = "fetch.artefact"
@@ -43,12 +44,14 @@ class Download:
 
 def has_token(environment: Mapping[str, str]) -> bool:
     """Say whether the hub would see a token: in the environment, or in the file that logging in writes."""
-    home = Path(environment.get("HF_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache/huggingface")
-    return any(environment.get(name) for name in TOKENS) or (home / "token").is_file()
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache")
+    home = Path(environment.get("HF_HOME") or cache / "huggingface")
+    file = Path(environment.get("HF_TOKEN_PATH") or home / "token").expanduser()
+    return any(environment.get(name) for name in TOKENS) or file.is_file()
 
 
-def _kept(part: Mapping[str, Any], root: Path) -> bool:
-    path = root / "resources" / "downloads" / part["archive"]
+def _kept(args: Mapping[str, Any], part: Mapping[str, Any], root: Path) -> bool:
+    path = root / "resources" / "downloads" / place_of(args["source"], args["artefact"], part["archive"])
     return bool(part["archive"]) and path.is_file() and path.stat().st_size == part["bytes"]
 
 
@@ -57,7 +60,7 @@ def download_of(job: PlannedJob, root: Path = ROOT) -> Download:
     args = job.args
     known: int | None = 0
     if args["source"] in REMOTE:
-        wanted = [part["bytes"] for part in args["parts"] if not _kept(part, root)]
+        wanted = [part["bytes"] for part in args["parts"] if not _kept(args, part, root)]
         known = sum(wanted) if all(wanted) else None
     return Download(args["artefact"], args["source"], known, tuple(args["licences"]))
 

@@ -1,4 +1,7 @@
-"""Arguments of the leakage audit, out of the configuration; imported by the rules, so it imports nothing heavy."""
+"""What is audited for leakage against what: arguments of the audit, out of the configuration.
+
+Imported by the rules, so it imports nothing heavy.
+"""
 
 from typing import Any
 
@@ -64,8 +67,8 @@ def limrank_sets(config: dict[str, Any]) -> list[str]:
 
 
 def borrowed_models(config: dict[str, Any]) -> list[str]:
-    """Return the models of INTERS' part that write, judge or answer in the chains of the chosen papers, in the recipe or
-    in a variant that runs; their training data are audited with those chains' sets.
+    """Return the models of INTERS' part that write, judge or answer in the chains of the chosen papers, in the recipe
+    or in a variant that runs; their training data are audited with those chains' sets.
     """
     chains, names = LimrankChains(config), []
     if "limrank" in config["papers"]:
