@@ -45,7 +45,7 @@ def _refuse_depth(text: str, shown: str) -> None:
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ConfigError(f"{shown} nests deeper than {DEEPEST} levels (line {event.start_mark.line + 1})")
+            raise ConfigError(f"{shown} nests deeper than {DEEPEST} levels")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
