@@ -47,7 +47,7 @@ test-slow:
 test-machines:
 	@$(BIN)/python -m pytest -q tests/integration
 test-plans:
-	@$(BIN)/python -m pytest -q tests/workflow/test_dry_run.py
+	@$(BIN)/python -m pytest -q tests/workflow --ignore tests/workflow/test_run.py
 
 test-fast: export OMP_NUM_THREADS = 1
 test-fast: setup

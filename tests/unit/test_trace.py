@@ -12,7 +12,7 @@ from searchtune.cli import main
 from searchtune.errors import DataError
 from searchtune.files import read_json, sha256_tree, write_json
 from searchtune.reporting.records import Records, project_of
-from searchtune.reporting.trace import backwards, forwards, stages_of
+from searchtune.reporting.trace import Node, backwards, forwards, stages_of
 from searchtune.reporting.trace_text import explained, summary
 
 
@@ -85,9 +85,16 @@ def test_a_file_that_no_step_read_is_no_file_without_uses(project, capsys):
 
 
 def test_what_is_wrong_is_told_with_what_mends_it():
-    assert explained("results/ci/a", "changed").endswith("snakemake --cores all [...] -- results/ci/a; run again")
-    assert "delete" in explained("results/ci/a", "changed") and "delete" not in explained("results/ci/a", "gone")
-    assert explained("results/published/demo/x", "changed").endswith("git restore results/published/demo/x")
+    def told(path, state, stage="x.y"):
+        return explained(Node(path, "result", state, "a", "b", stage))
+
+    assert told("results/ci/a", "changed").endswith("snakemake --cores all [...] -- results/ci/a")
+    assert "delete" in told("results/ci/a", "changed") and "delete" not in told("results/ci/a", "gone")
+    assert told("results/published/demo/x", "changed").endswith("git restore results/published/demo/x")
+    # nobody makes them again: an edited prompt, a licensed file that was put there by hand
+    for path in ("workflow/prompts/udapdr/seed.yaml", "resources/raw/licensed-1/x.tsv"):
+        for state in ("changed", "gone"):
+            assert "delete" not in told(path, state, "") and "snakemake" not in told(path, state, "")
 
 
 def test_a_flipped_bit_is_named_though_size_and_time_are_the_recorded_ones(project, capsys):

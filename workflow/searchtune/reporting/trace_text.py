@@ -12,20 +12,23 @@ EXPLAINED = {
     SILENT: "no provenance file lies beside it",
     OTHER: "a later step read other bytes than lie there now; run again to bring that step up to date",
 }
-PUBLISHED = "results/published/"
+RESULTS = "results/"
+PUBLISHED = f"{RESULTS}published/"
 
 
-def explained(path: str, state: str) -> str:
-    """Return what a state means and what mends it: a finished run asks for nothing, so what lies within its chain is
-    made again only by its name.
+def explained(node: Node) -> str:
+    """Return what a node's state means and what mends it: a finished run asks for nothing, so what lies in its chain
+    is made again only by its name. What no step made (a prompt, a file put there by hand) is the user's to keep.
     """
+    path, state, said = node.path, node.state, EXPLAINED[node.state]
     if state == OTHER:
-        return EXPLAINED[state]
+        return said
+    if path.startswith(PUBLISHED):
+        return f"{said}; it belongs to the repository: git restore {path}"
+    if not node.stage and state != SILENT and not path.startswith(RESULTS):
+        return f"{said}; run again to bring up to date what read it, or put back what was read"
     away = "" if state == "gone" else "delete it, then "
-    mend = f"{away}make it by its name with the settings of the run: snakemake --cores all [...] -- {path}; run again"
-    return f"{EXPLAINED[state]}; " + (
-        f"it belongs to the repository: git restore {path}" if path.startswith(PUBLISHED) else mend
-    )
+    return f"{said}; {away}make it by its name with the settings of the run: snakemake --cores all [...] -- {path}"
 
 
 def summary(nodes: Mapping[str, Node]) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def summary(nodes: Mapping[str, Node]) -> dict[str, Any]:
     """
     rows = list(nodes.values())
     return {
-        "problems": [f"{n.path}: {n.state} ({explained(n.path, n.state)})" for n in rows if n.problem],
+        "problems": [f"{n.path}: {n.state} ({explained(n)})" for n in rows if n.problem],
         "code_changed": sorted({n.stage for n in rows if n.code_now and n.code_now != n.code}),
         "code_unknown": sorted({n.stage for n in rows if n.stage and not n.code_now}),
         "sources": [{"path": n.path, "sha256": n.sha256, **n.source} for n in rows if n.kind == "source"],
