@@ -101,7 +101,7 @@ def test_a_job_that_slurm_gave_its_devices_takes_them_as_they_are(tmp_path, monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-5c6b/1/0,MIG-GPU-5c6b/2/0")
     with leased(1, tmp_path) as mine:
         assert mine == ["MIG-GPU-5c6b/1/0"]
-    for nothing in ("NoDevFiles", ""):
+    for nothing in ("NoDevFiles", "", "-1", "-1,0"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
         with leased(1, tmp_path) as mine:
             assert mine == []

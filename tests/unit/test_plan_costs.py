@@ -388,3 +388,19 @@ def test_a_wrong_configuration_is_told_not_raised(capsys):
     assert "did you mean 'demo'" in capsys.readouterr().err
     assert cli.main(["plan", "no_such_rule", "--config", "scale=ci"]) == 2
     assert "no_such_rule" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_settings_are_looked_for_where_plan_is_called(tmp_path, monkeypatch, capsys):
+    """The project has a config/config.yaml, too."""
+    from searchtune import cli
+
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("scale: ci\n")
+    (tmp_path / "bad.yaml").write_text("scale: [\n")
+    monkeypatch.chdir(tmp_path)
+    cli.main(["plan", "--configfile", "config/config.yaml"])
+    assert capsys.readouterr().out.startswith("scale ci")
+    assert cli.main(["plan", "--configfile", "bad.yaml"]) == 2
+    assert "bad.yaml is not valid YAML" in capsys.readouterr().err
+    assert cli.main(["plan", "--config", "=1"]) == 2

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from helpers import ROOT
@@ -185,3 +187,20 @@ def test_a_prompt_is_a_file_of_the_project_s_own():
     assert [(node.path, node.kind, node.state) for node in nodes.values()] == [
         ("workflow/prompts/udapdr/seed.yaml", "prompts", "own")
     ]
+
+
+def test_a_reader_that_has_gone_ends_a_trace_without_a_word(project):
+    """``searchtune trace ... | head -1``: exit code 1 would say that bytes are not those of the record."""
+    command = [sys.executable, "-m", "searchtune.cli", "trace", str(project / RUN)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
+
+
+def test_an_error_of_the_disk_is_a_line(project, capsys, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "x.tsv")
+
+    monkeypatch.setattr("searchtune.commands.trace.traced", refuse)
+    assert main(["trace", str(project / RUN)]) == 2
+    assert capsys.readouterr().err == "PermissionError: [Errno 13] Permission denied: 'x.tsv'\n"

@@ -231,5 +231,5 @@ def test_yaml_that_nests_without_end_is_refused_before_the_compiled_loader_follo
     from searchtune.errors import ConfigError
 
     (tmp_path / "x.yaml").write_text(opening * 50_000)
-    with pytest.raises(ConfigError, match="x.yaml nests deeper than 50 levels"):
+    with pytest.raises(ConfigError, match="x.yaml is not valid YAML: it nests deeper than 50 levels"):
         read_yaml(tmp_path / "x.yaml", "x.yaml")

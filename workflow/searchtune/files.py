@@ -14,6 +14,8 @@ from typing import Any
 
 from searchtune.errors import DataError
 
+DEEPEST = 50  # levels of a YAML file; ours have 7
+
 
 def sha256_bytes(data: bytes) -> str:
     """Return the hex SHA-256 of ``data``."""
@@ -141,6 +143,22 @@ def read_text(path: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: two-space indent, UTF-8, keys in the given order."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text, read by the safe loader; yaml.YAMLError where it is none or nests too deep.
+
+    The compiled loader follows collections within collections on the stack of the process, which ends without a word
+    beyond 10,000 of them; so they are counted first, over events, which come one after the other.
+    """
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"it nests deeper than {DEEPEST} levels")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def read_json(path: Path) -> Any:

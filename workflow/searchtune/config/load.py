@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from searchtune.config.base import merge
 from searchtune.config.schema import Config
 from searchtune.errors import ConfigError, malformed, nearest
+from searchtune.files import parse_yaml
 
 Layer = tuple[str, dict[str, Any]]
-DEEPEST = 50  # levels of a file; ours have 7
 USER_FILE = "config/config.yaml"
 
 
@@ -23,9 +23,7 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader; an empty file is an empty mapping."""
     try:
         with malformed(shown, "valid YAML", ConfigError):
-            text = path.read_text(encoding="utf-8")
-            _refuse_depth(text, shown)
-            data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            data = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{shown} is missing; restore it from the repository") from error
     except yaml.YAMLError as error:
@@ -35,17 +33,6 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{shown} must hold keys and values, found {type(data).__name__}")
     return data
-
-
-def _refuse_depth(text: str, shown: str) -> None:
-    """Raise ConfigError where collections lie too deep in each other: the compiled loader follows them on the stack of
-    the process, which ends without a word beyond 10,000; events come one after the other.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ConfigError(f"{shown} nests deeper than {DEEPEST} levels")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

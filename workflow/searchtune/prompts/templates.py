@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.errors import DataError, malformed, nearest
-from searchtune.files import read_text
+from searchtune.files import parse_yaml, read_text
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 FILE_KEYS = ("about", "sets", "constants")
@@ -131,7 +131,7 @@ def load_templates(path: Path) -> TemplateFile:
     path = Path(path)
     with malformed(path, "a file of templates"):
         try:
-            raw = yaml.safe_load(read_text(path))
+            raw = parse_yaml(read_text(path))
         except yaml.YAMLError as error:
             raise DataError(f"{path} is not valid YAML: {error}") from error
         return _template_file(path, raw)

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from searchtune.errors import DataError, malformed
-from searchtune.files import numbered_jsonl, read_text
+from searchtune.files import numbered_jsonl, parse_yaml, read_text
 
 KINDS = ("daily", "expert")
 
@@ -45,7 +45,7 @@ def _yaml_personas(path: Path) -> list[Persona]:
     import yaml
 
     try:
-        rows = (yaml.safe_load(read_text(path)) or {}).get("personas") or []
+        rows = (parse_yaml(read_text(path)) or {}).get("personas") or []
     except (yaml.YAMLError, AttributeError) as error:
         raise DataError(f"personas file {path} is no YAML mapping with the key 'personas': {error}") from error
     if not rows:
