@@ -13,9 +13,9 @@ from searchtune.lean import hide_unused_packages
 hide_unused_packages()
 hide_unused_packages()
 from transformers import AutoModel, AutoModelForCausalLM
-from transformers.utils import is_sklearn_available, is_torch_available
-assert is_torch_available() and not is_sklearn_available()
-print(*sorted({name.split(".")[0] for name in sys.modules} & {"sklearn", "kernels", "torch"}))
+from transformers.utils import is_scipy_available, is_sklearn_available, is_torch_available
+assert is_torch_available() and not is_sklearn_available() and not is_scipy_available()
+print(*sorted({name.split(".")[0] for name in sys.modules} & {"sklearn", "kernels", "scipy", "torch"}))
 import sklearn.metrics
 """
 

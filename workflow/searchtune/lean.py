@@ -1,7 +1,8 @@
 """Shorter start-up: transformers is told that packages which no step of ours needs from it are not there.
 
 Importing transformers takes 5 seconds, 2.4 of them for scikit-learn (assisted generation) and for kernels from a hub
-(never used here: only fetch rules touch the network). Both stay installed for whoever imports them.
+(never used here: only fetch rules touch the network), 0.4 for scipy (losses of object detection). All stay installed for
+whoever imports them.
 """
 
 import importlib.machinery
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 MODULE = "transformers.utils.import_utils"
-UNUSED = ("is_sklearn_available", "is_kernels_available")
+UNUSED = ("is_sklearn_available", "is_kernels_available", "is_scipy_available")
 
 
 def _absent(*_: Any, **__: Any) -> bool:
