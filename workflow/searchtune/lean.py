@@ -1,8 +1,8 @@
 """Shorter start-up: transformers is told that packages which no step of ours needs from it are not there.
 
 Importing transformers takes 5 seconds, 2.4 of them for scikit-learn (assisted generation) and for kernels from a hub
-(never used here: only fetch rules touch the network), 0.4 for scipy (losses of object detection). All stay installed for
-whoever imports them.
+(never used here: only fetch rules touch the network), 0.4 for scipy (losses of object detection). All stay installed
+for whoever imports them.
 """
 
 import importlib.machinery
