@@ -12,7 +12,7 @@ import pytest
 
 from searchtune import stage
 from searchtune.errors import ConfigError, IntegrityError
-from searchtune.files import read_json, write_text
+from searchtune.files import read_json, write_json, write_text
 
 
 @pytest.fixture
@@ -24,6 +24,8 @@ def shout(monkeypatch):
         if job.params.get("fail"):
             job.outputs["text"].write_text("half")
             raise RuntimeError("killed in the middle")
+        if wanted := job.params.get("ask"):
+            job.params[wanted]
         write_text(job.outputs["text"], job.inputs["text"].read_text().upper())
         return {"letters": 5, **{mark: job.params.get(mark, []) for mark in ("canary", "licences")}}
 
@@ -111,7 +113,7 @@ def test_a_job_whose_starter_was_killed_is_waited_for_and_not_done_twice(tmp_pat
 import sys, time, types
 from pathlib import Path
 from searchtune import stage
-from searchtune.files import read_json, write_text
+from searchtune.files import read_json, write_json, write_text
 module = types.ModuleType("searchtune.shout")
 def run(job):
     Path(sys.argv[2]).touch()
@@ -243,6 +245,28 @@ def test_what_is_no_job_file_is_named(tmp_path, capsys, text):
     (tmp_path / "j.json").write_text(text)
     assert stage.main([str(tmp_path / "j.json")]) == 2
     assert "j.json is no job file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": {}}, "needs the input 'text', which the job does not give\n"),
+        ({"outputs": "texts"}, "needs the output 'text', which the job does not give; did you mean 'texts'?"),
+        (
+            {"params": {"ask": "k1", "k2": 2}},
+            "needs the parameter 'k1', which the job does not give; did you mean 'k2'?",
+        ),
+    ],
+)
+def test_what_a_job_does_not_give_is_named(tmp_path, shout, capsys, change, message):
+    """A job file of a user's own, who forgot or misspelt something."""
+    (tmp_path / "in.txt").write_text("hello")
+    if "outputs" in change:
+        change = {"outputs": {change["outputs"]: str(tmp_path / "out.txt")}}
+    write_json(tmp_path / "job.json", spec(tmp_path) | change)
+    assert stage.main([str(tmp_path / "job.json")]) == 2
+    assert f"ConfigError: the stage {message}" in capsys.readouterr().err
+    assert not (tmp_path / "out.txt").exists()
 
 
 def test_every_stage_names_existing_code():

@@ -116,6 +116,17 @@ class Job:
                 handle.write(line + "\n")
 
 
+class _Named(dict):
+    """What a job file gives to its stage; asked for a name that is not there, it says which."""
+
+    def __init__(self, kind: str, given: dict[str, Any]) -> None:
+        super().__init__(given)
+        self.kind = kind
+
+    def __missing__(self, name: str) -> Any:
+        raise ConfigError(f"the stage needs the {self.kind} {name!r}, which the job does not give{nearest(name, self)}")
+
+
 def provenance_path(path: Path) -> Path:
     """Return the name of the provenance file beside an artefact."""
     return path.with_name(path.name + PROVENANCE)
@@ -365,9 +376,12 @@ def run_job(spec: dict) -> dict:
     first = next(iter(finals.values()))
     job = Job(
         stage=spec["stage"],
-        inputs={k: [Path(p) for p in v] if isinstance(v, list) else Path(v) for k, v in spec["inputs"].items()},
-        outputs={name: _temporary(path, key) for name, path in finals.items()},
-        params=recipe["params"],
+        inputs=_Named(
+            "input",
+            {k: [Path(p) for p in v] if isinstance(v, list) else Path(v) for k, v in spec["inputs"].items()},
+        ),
+        outputs=_Named("output", {name: _temporary(path, key) for name, path in finals.items()}),
+        params=_Named("parameter", recipe["params"]),
         threads=spec.get("threads", 1),
         work=first.parent / ".work" / f"{first.name}-{key}",
         log_path=Path(spec["log"]) if spec.get("log") else None,
