@@ -48,6 +48,9 @@ def prompts(path, texts):
 
 def test_words_are_compared_without_case_punctuation_and_width():
     assert words_of("The Café’s  ＣＡＴ, no. 1!") == ["the", "café", "s", "cat", "no", "1"]
+    assert words_of("co\u00adoperative _money_ a\u200bb") == ["cooperative", "money", "ab"]
+    # no blanks between words: what stands inside a line is found by its characters
+    assert words_of("磨坊 grinds かな") == ["磨", "坊", "grinds", "か", "な"]
 
 
 def test_clean_data_passes_with_zero_shares(tmp_path):

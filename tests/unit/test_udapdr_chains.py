@@ -5,6 +5,7 @@ from helpers import ROOT
 from pydantic import ValidationError
 
 from searchtune.audited import (
+    EXAMPLES,
     LIMRANK_TRAIN,
     audit_args,
     chains_of_papers,
@@ -282,7 +283,7 @@ def test_the_audit_sees_what_a_judge_was_tuned_on():
     config = plan(ROOT, user)
     # and what its writer, which is INTERS' in ci, was tuned on
     filtered = ["udapdr/amazon/filtered", "udapdr/new_wiki/filtered"]
-    assert training_sets(config) == ["inters/mixtures/full/train.jsonl", *filtered, LIMRANK_TRAIN]
+    assert training_sets(config) == ["inters/mixtures/full/train.jsonl", EXAMPLES, *filtered, LIMRANK_TRAIN]
     assert udapdr_chains(config)["udapdr judge limrank/direct"] == {
         "train": ["packed/reasoning.train.jsonl"],
         "eval": ["collections/amazon"],
@@ -302,11 +303,54 @@ def test_the_audit_sees_what_a_borrowed_model_was_tuned_on():
     section["ablations"] = {"odd": {"kind": "models", "set": {"strong_model": "inters/without_qdu"}}}
     config = plan(ROOT, {"scale": "ci", "udapdr": section, "limrank": {"writer": "inters/vol25"}})
     tuned = [f"{name}/train.jsonl" for name in ("full", "general_instructions", "without_qdu")]
-    assert sorted(chains_of_papers(config)["inters"]["train"]) == sorted([*tuned, "heal/tiny-lm-half"])
+    assert sorted(chains_of_papers(config)["inters"]["train"]) == sorted([*tuned, EXAMPLES, "heal/tiny-lm-half"])
     assert {f"inters/mixtures/{name}" for name in tuned} < set(training_sets(config))
     alone = plan(ROOT, {"scale": "ci", "papers": ["limrank"], "limrank": {"writer": "inters/no_templates"}})
     assert chains_of_papers(alone)["inters"]["train"][0] == "no_templates/train.jsonl"
-    assert training_sets(alone)[0] == "inters/mixtures/no_templates/train.jsonl"
+    assert training_sets(alone)[:2] == ["inters/mixtures/no_templates/train.jsonl", EXAMPLES]
+
+
+@pytest.mark.parametrize("key", ["base", "writer", "judge"])
+def test_the_audit_sees_what_the_models_behind_a_judge_were_tuned_on(key):
+    """LimRank's rows and weights come of models that may know a target of UDAPDR's."""
+    config = plan(ROOT, {"scale": "ci", "udapdr": JUDGE | {"run_ablations": ["odd"]}, "limrank": {key: "inters/vol25"}})
+    found = udapdr_chains(config)["udapdr judge limrank/direct"]
+    assert found["train"] == ["packed/reasoning.train.jsonl", "full/train.jsonl", EXAMPLES]
+    assert found["kinds"] == ["query", "passage"]
+
+
+def test_the_audit_sees_what_baselines_out_of_udapdr_were_tuned_on():
+    config = plan(ROOT, {"scale": "ci", "papers": ["limrank"]})
+    found = chains_of_papers(config)
+    assert found["limrank, baselines"]["train"] == ["amazon/filtered"]
+    assert found["limrank, baselines"]["eval"] == found["limrank"]["eval"][:-1]
+    assert "udapdr/amazon/filtered" in training_sets(config)
+    config = plan(ROOT, {"scale": "ci", "limrank": {"baselines": []}})
+    assert "limrank, baselines" not in chains_of_papers(config)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"rag": {"model": "tiny-lm-half"}},
+        {"ablations": {"odd": {"kind": "components", "set": {"writer": "tiny-lm-half"}}}, "run_ablations": ["odd"]},
+        {"baselines": [{"name": "other", "model": "tiny-lm-half", "kind": "reasoning"}]},
+    ],
+)
+def test_the_audit_sees_what_healed_a_model_of_a_part_or_variant(section):
+    off = {"baselines": [], "run_ablations": []}
+    config = plan(ROOT, {"scale": "ci", "papers": ["limrank"], "limrank": off | section})
+    assert healing_sets(config) == ["heal/tiny-lm-half"]
+    assert "heal/tiny-lm-half" in chains_of_papers(config)["limrank"]["train"]
+    named = {"ablations": {"odd": {"kind": "components", "set": {"writer": "tiny-lm-half"}}}}
+    assert healing_sets(plan(ROOT, {"scale": "ci", "papers": ["limrank"], "limrank": off | named})) == []
+
+
+def test_the_audit_sees_what_strategies_are_scored_on():
+    config = plan(ROOT, {"scale": "ci", "inters": {"strategies": {"sets": {"nq_swapped": "passage_reranking"}}}})
+    assert "collections/nq_swapped" in chains_of_papers(config)["inters, own tests"]["eval"]
+    # and what another paper reranks stays one that INTERS' data may share no passage with, either
+    assert "collections/nq_swapped" in chains_of_papers(config)["inters"]["eval"]
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,14 @@ rule report_notebook:
 
 rule report_html:
     input:
-        tables=expand("<results>/{paper}/tables", paper=config["papers"]),
-        figures=expand("<results>/{paper}/figures", paper=config["papers"]),
-        rendered=expand("<results>/{paper}/rendered", paper=config["papers"]),
-        notebooks=expand(
+        # made with the report, not read by it: without a name, it is no input of the stage
+        expand(
             "<results>/{paper}/notebook.svg",
             paper=config["papers"] if config["report"]["notebooks"] else [],
         ),
+        tables=expand("<results>/{paper}/tables", paper=config["papers"]),
+        figures=expand("<results>/{paper}/figures", paper=config["papers"]),
+        rendered=expand("<results>/{paper}/rendered", paper=config["papers"]),
         audit="<results>/audit/leakage.tsv",
         inventory="config/expected/items.tsv",
         page=expand("workflow/report/report.{part}", part=["html.j2", "css", "js"]),

@@ -5,10 +5,11 @@ Imported by the rules, so it imports nothing heavy.
 
 from typing import Any
 
-from searchtune.config.models import MODEL_KEYS, pruned_models, pruned_of_paper
+from searchtune.config.models import MODEL_KEYS, pruned_models, pruned_of, pruned_of_paper
 from searchtune.synthesis.limrank_arguments import benchmarks, question_paths
+from searchtune.synthesis.limrank_baselines import UDAPDR
 from searchtune.synthesis.limrank_chains import CONFIGURED, LimrankChains
-from searchtune.synthesis.udapdr_chains import Chains, tuned_writers
+from searchtune.synthesis.udapdr_chains import Chains, chosen_variants, tuned_writers
 from searchtune.synthesis.udapdr_judges import TUNED
 from searchtune.tasks.arguments import mixture_file
 from searchtune.tasks.variants import variants
@@ -29,12 +30,18 @@ def scored_sets(config: dict[str, Any]) -> list[str]:
         chains = Chains(config)
         found.update(f"collections/{chains.scored(name)}" for name in chains.targets)
     if "inters" in config["papers"]:
-        found.update(f"collections/{name}" for name in config["inters"]["collections"])
+        found.update(own_collections(config))
         found.add(EXAMPLES)
     if "limrank" in config["papers"]:
         found.update(ranked_sets(config))
         found.add(INSTRUCTIONS)
     return sorted(found)
+
+
+def own_collections(config: dict[str, Any]) -> list[str]:
+    """Return the collections that INTERS' models are scored on (paths below the results)."""
+    part = config["inters"]
+    return [f"collections/{name}" for name in dict.fromkeys([*part["collections"], *part["strategies"]["sets"]])]
 
 
 def ranked_sets(config: dict[str, Any]) -> list[str]:
@@ -52,11 +59,11 @@ def training_sets(config: dict[str, Any]) -> list[str]:
         "inters": INTERS_TRAIN,
         "udapdr": [f"udapdr/{chain}/filtered" for chain in Chains(config).owners("filtered")]
         + [path for _, path in judge_sets(config)],
-        "limrank": limrank_sets(config),
+        "limrank": [*limrank_sets(config), *baseline_sets(config)],
     }
     # a judge of UDAPDR may be LimRank's, and its writer INTERS'
     found = [path for paper in known if paper in config["papers"] for path in known[paper]]
-    return list(dict.fromkeys([*borrowed_mixtures(config), *found]))
+    return list(dict.fromkeys([*borrowed_sets(config), *found]))
 
 
 def limrank_sets(config: dict[str, Any]) -> list[str]:
@@ -64,6 +71,13 @@ def limrank_sets(config: dict[str, Any]) -> list[str]:
     chains = LimrankChains(config)
     own = [chains.path(name, "packed", "reasoning.train.jsonl") for name in chains.owned("packed")]
     return [LIMRANK_TRAIN, *(path.removeprefix("<results>/") for path in own)]
+
+
+def baseline_sets(config: dict[str, Any]) -> list[str]:
+    """Return the synthetic queries that tune LimRank's baselines out of UDAPDR's part (paths below the results)."""
+    chains, named = Chains(config), [str(row["model"]) for row in config["limrank"]["baselines"]]
+    path = chains.path(chains.of(chains.targets[0])[0], "filtered").removeprefix("<results>/")
+    return [path] if any(name.startswith(UDAPDR) for name in named) else []
 
 
 def borrowed_models(config: dict[str, Any]) -> list[str]:
@@ -85,18 +99,25 @@ def _mixture(config: dict[str, Any], model: str) -> str:
     return mixture_file(variant, "train.jsonl").removeprefix("<results>/")
 
 
-def borrowed_mixtures(config: dict[str, Any]) -> list[str]:
-    """Return the rows that the borrowed models learn from (paths below the results)."""
-    return list(dict.fromkeys(_mixture(config, name) for name in borrowed_models(config)))
+def _learnt(config: dict[str, Any], models: list[str]) -> list[str]:
+    """Return what models of INTERS' part learn from: their rendered rows, and the examples in these, field by field."""
+    return [*dict.fromkeys(_mixture(config, name) for name in models), *([EXAMPLES] if models else [])]
+
+
+def borrowed_sets(config: dict[str, Any]) -> list[str]:
+    """Return what the borrowed models learn from (paths below the results)."""
+    return _learnt(config, borrowed_models(config))
 
 
 def judge_sets(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (judge, what it is tuned on, path below the results) of UDAPDR's judges that are tuned here."""
     found = []
     for name in Chains(config).judges():
-        paths = [LIMRANK_TRAIN] if name.startswith(TUNED) else []
-        paths = [_mixture(config, name), EXAMPLES] if name.startswith("inters/") else paths
-        found += [(name, path) for path in paths]
+        behind = [name]
+        if name.startswith(TUNED):  # what made its rows, or it starts from, passes on what it knows
+            found.append((name, LIMRANK_TRAIN))
+            behind = [str(config["limrank"].get(key)) for key in MODEL_KEYS]
+        found += [(name, path) for path in _learnt(config, [n for n in behind if n.startswith("inters/")])]
     return found
 
 
@@ -110,26 +131,35 @@ def healed_on(config: dict[str, Any], paper: str) -> list[str]:
     """Return what healed the pruned models that a paper starts from (folders below the resources); of UDAPDR's, those
     of its judges, too, and of what these are tuned from.
     """
-    names = pruned_of_paper(config, paper)
+    names = [name for section in sections(config, paper) for name in pruned_of(config, section)]
     for judge in Chains(config).judges() if paper == "udapdr" else []:
         made_by = judge.split("/")[0] if "/" in judge else ""
         names += pruned_of_paper(config, made_by) if made_by else {judge}.intersection(pruned_models(config))
     return [f"heal/{name}" for name in dict.fromkeys(names)]
 
 
+def sections(config: dict[str, Any], paper: str) -> list[dict[str, Any]]:
+    """Return a paper's section, and what the variants of its chain that run put in the place of parts of it."""
+    if paper == "limrank":
+        chains = LimrankChains(config)
+        return [chains.section(name) for name in (CONFIGURED, *chains.changes)]
+    variants_of = [row["set"] for row in chosen_variants(config).values()] if paper == "udapdr" else []
+    return [config[paper], *variants_of]
+
+
 def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the chains of the chosen papers: name -> {train, eval, kinds of overlap that are refused}."""
     ranked = [_short(path) for path in ranked_sets(config)]
-    own = [f"collections/{name}" for name in config["inters"]["collections"]]
-    foreign = [_short(name) for name in scored_sets(config) if name not in (*own, INSTRUCTIONS, EXAMPLES)]
-    if not tuned_writers(config):
-        # UDAPDR's targets bind the models of its chain alone
-        targets = Chains(config)
-        adapted = {f"collections/{targets.scored(name)}" for name in targets.targets}
-        foreign = [name for name in foreign if name not in adapted.difference(ranked)]
+    own, targets = own_collections(config), Chains(config)
+    # UDAPDR's targets bind the models of its chain alone
+    adapted = [f"collections/{targets.scored(name)}" for name in targets.targets] if tuned_writers(config) else []
+    bound = {*ranked_sets(config), *adapted}
+    shared = {f"collections/{name}" for name in config["inters"]["collections"]}
+    foreign = [_short(name) for name in scored_sets(config) if name in bound - shared]
     mixed = [_short(path) for path in INTERS_TRAIN]
-    tuned = [*([INTERS_TRAIN[0]] if "inters" in config["papers"] else []), *borrowed_mixtures(config)]
+    tuned = [*(INTERS_TRAIN if "inters" in config["papers"] else []), *borrowed_sets(config)]
     both = ["query", "passage"]
+    baselines = [_short(path) for path in baseline_sets(config)]
     chains = {
         # the writer serves the other two papers, so it must not know any of their sets; the instruction set is of
         # its own source collection, whose articles are split
@@ -156,6 +186,8 @@ def chains_of_papers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "eval": [*ranked, INSTRUCTIONS],
                 "kinds": both,
             },
+            # rerankers of UDAPDR's target are compared on these sets, whose passages may be the target's
+            **({"limrank, baselines": {"train": baselines, "eval": ranked, "kinds": ["query"]}} if baselines else {}),
         },
     }
     chosen = {paper: chains[paper] for paper in chains if paper in config["papers"]}

@@ -18,6 +18,7 @@ import re
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -132,18 +133,35 @@ def provenance_path(path: Path) -> Path:
     return path.with_name(path.name + PROVENANCE)
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one provenance file; DataError where it is none."""
+    record = read_json(path)
+    try:
+        _ = (
+            record["output"]["path"],
+            record["output"]["sha256"],
+            record["recipe"]["inputs"],
+            record["recipe"]["stage"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no provenance file (no {error}); delete it and what it describes, run again"
+        ) from error
+    return record
+
+
 def provenance_of(path: Path) -> dict | None:
     """Return the provenance record of an artefact, or of the folder that holds it; None if there is none."""
     for candidate in (path, *path.parents[:2]):
         if candidate.name and (record := provenance_path(candidate)).is_file():
-            return read_json(record)
+            return read_record(record)
     return None
 
 
 def shortage_of(path: Path) -> str:
     """Return why a spared job could not make an artefact, which then is empty; an empty text where it could."""
     record = provenance_path(Path(path))
-    return read_json(record).get("shortage", "") if record.is_file() else ""
+    return read_record(record).get("shortage", "") if record.is_file() else ""
 
 
 def _run_or_spare(function: Callable[[Job], dict], job: Job) -> tuple[dict, str]:
@@ -234,8 +252,8 @@ def check_input(name: str, path: Path) -> dict:
     if not path.exists():
         raise IntegrityError(f"input {name!r} is missing: {path}; run the step that makes it")
     record_path = provenance_path(path)
-    record = read_json(record_path)["output"] if record_path.is_file() else None
-    if record and record["fingerprint"] == fingerprint(path) and not os.environ.get("SEARCHTUNE_VERIFY"):
+    record = read_record(record_path)["output"] if record_path.is_file() else None
+    if record and record.get("fingerprint") == fingerprint(path) and not os.environ.get("SEARCHTUNE_VERIFY"):
         return {"name": name, "path": str(path), "sha256": record["sha256"]}
     digest = sha256_tree(path)
     if record and record["sha256"] != digest:
@@ -246,13 +264,22 @@ def check_input(name: str, path: Path) -> dict:
     return {"name": name, "path": str(path), "sha256": digest}
 
 
-def _inherited(paths: list[Path], key: str, fetched: bool = True) -> list[str]:
-    """Union of a list-valued key over the provenance of all inputs (canary marks, licences, sources).
+def inherited(paths: list[Path], key: str, fetched: bool | None = None) -> list[str]:
+    """Return the union of a list-valued key over the provenance of inputs (canary marks, licences, sources).
 
-    ``fetched``: whether packages as they were fetched count.
+    ``fetched``: only of packages as they were fetched or put there by a user (True), or only of what steps made of them
+    (False).
     """
-    records = [record for path in paths if (record := provenance_of(path))]
-    return sorted({value for r in records if fetched or r["recipe"]["stage"] != FETCH for value in r.get(key, [])})
+    records = [record for path in paths if (record := provenance_of(path) or _unit_record(path))]
+    chosen = [r for r in records if fetched is None or fetched == (r["recipe"]["stage"] == FETCH)]
+    return sorted({value for record in chosen for value in record.get(key, [])})
+
+
+def _unit_record(path: Path) -> dict | None:
+    """Return what the registry says of a package that a user put into its place; None for every other path."""
+    # imported by its name: how the registry is read is no part of any stage's code
+    unit = importlib.import_module("searchtune.registry.table").placed_by_hand(Path.cwd(), str(path))
+    return {"recipe": {"stage": FETCH}, "licences": unit.licences, "canary": unit.canary} if unit else None
 
 
 def _versions() -> dict[str, str]:
@@ -424,8 +451,8 @@ def _publish(
     sources = [p for _, p in _each(job.inputs)]
     own = {mark: stats.pop(mark, None) or [] for mark in ("canary", "licences", "trained_on")}
     # a package holds many data sets: whoever states the licences of what it took need not answer for all the others
-    whole = {mark: mark != "licences" or not own[mark] for mark in own}
-    marks = {mark: sorted({*_inherited(sources, mark, whole[mark]), *own[mark]}) for mark in own}
+    taken = {mark: False if mark == "licences" and own[mark] else None for mark in own}
+    marks = {mark: sorted({*inherited(sources, mark, taken[mark]), *own[mark]}) for mark in own}
     for name, final in finals.items():
         temporary = job.outputs[name]
         if not temporary.exists():
@@ -437,6 +464,11 @@ def _publish(
         write_json(provenance_path(final), record | more)
 
 
+def _is_place(value: Any) -> bool:
+    """Say whether a value of a job file is a path or a list of paths."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+
+
 def read_job(path: Path) -> dict:
     """Read a job file; ConfigError that names file and key where it is none."""
     spec = read_json(path)
@@ -445,16 +477,19 @@ def read_job(path: Path) -> dict:
     wrong = [
         name for name, form in fields.items() if not isinstance(given.get(name, {} if form is dict else None), form)
     ]
+    if not wrong:
+        wrong = [name for name in ("inputs", "outputs") if not all(map(_is_place, given.get(name, {}).values()))]
     if wrong or not given.get("outputs"):
         raise ConfigError(
             f"{path} is no job file: its {(wrong or ['outputs'])[0]} is missing or of another form; needed are stage "
-            "(text), outputs (name -> path, at least one), inputs and params (name -> value)"
+            "(text), outputs (name -> path, at least one), inputs (name -> path or list of paths) and params "
+            "(name -> value)"
         )
     return {"inputs": {}} | given
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line: run one job file; exit 0 on success, 2 on an error that the user can mend."""
+    """Command line: run one job file; exit 0 on success, 2 on an error that the user can mend, 1 on any other."""
     parser = argparse.ArgumentParser(prog="python -m searchtune.stage", description=__doc__.splitlines()[0])
     parser.add_argument("job", help="job file (JSON: stage, inputs, outputs, params, threads)")
     arguments = parser.parse_args(argv)
@@ -463,6 +498,9 @@ def main(argv: list[str] | None = None) -> int:
     except (SearchtuneError, FileNotFoundError) as error:
         print(without_secrets(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2
+    except Exception:
+        print(without_secrets(traceback.format_exc()), file=sys.stderr)
+        return 1
     print(json.dumps(stats, ensure_ascii=False, default=str))
     return 0
 

@@ -196,10 +196,27 @@ def pruned_models(config: dict[str, Any]) -> list[str]:
 
 
 def pruned_of_paper(config: dict[str, Any], paper: str) -> list[str]:
-    """Return the ids of the pruned models that a paper starts from."""
-    given = [config[paper].get(key) or [] for key in MODEL_KEYS]
-    used = {name for value in given for name in ([value] if isinstance(value, str) else value)}
+    """Return the ids of the pruned models that a paper starts from, its variants apart."""
+    return pruned_of(config, config[paper])
+
+
+def pruned_of(config: dict[str, Any], section: Any) -> list[str]:
+    """Return the ids of the pruned models that a section names, its variants apart: not each of them runs."""
+    used = set(_models_named(section))
     return [name for name in pruned_models(config) if name in used]
+
+
+def _models_named(section: Any) -> Iterator[str]:
+    """Yield every model that a section of the configuration names, at whatever depth (``rag.model``, baselines)."""
+    if isinstance(section, list | tuple):
+        for value in section:
+            yield from _models_named(value)
+    if isinstance(section, dict):
+        for key, value in section.items():
+            if key in (*MODEL_KEYS, "model"):
+                yield from [value] if isinstance(value, str) else value or []
+            if key != "ablations":
+                yield from _models_named(value)
 
 
 def healing_tokens(heal: dict[str, Any]) -> int:

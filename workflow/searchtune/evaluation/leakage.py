@@ -55,9 +55,16 @@ def assert_targets_not_trained(targets: Iterable[str], training: Mapping[str, It
             )
 
 
+# Chinese characters and Japanese syllables stand without blanks between words: each counts as one
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+# soft hyphens, and marks of width and direction
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+
+
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in one form: NFKC, no case, no punctuation."""
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+    """Return the words of a text in one form: NFKC, no case, no punctuation, nothing that can't be seen."""
+    return _WORD.findall(_UNSEEN.sub("", unicodedata.normalize("NFKC", text)).casefold())
 
 
 Item = tuple[str, str, str]  # evaluation collection, kind, id

@@ -223,6 +223,15 @@ def load_registry(root: Path = ROOT) -> Registry:
     return Registry(row for kind, name in TABLES.items() for row in read_rows(root / name, kind))
 
 
+def placed_by_hand(root: Path, path: str) -> Artefact | None:
+    """Return the fetch unit that a path lies in if no step can fetch it: a user puts it there, without a record."""
+    parts = Path(path).parts
+    if parts[:2] != ("resources", "raw") or len(parts) < 3 or not (root / TABLES["dataset"]).is_file():
+        return None
+    unit = load_registry(root).artefacts.get(parts[2])
+    return unit if unit and unit.source == "licensed" else None
+
+
 def fetch_args(artefact: str, root: Path = ROOT) -> dict[str, Any]:
     """Return the parameters of the stage ``fetch.artefact`` for one fetch unit."""
     unit = load_registry(root).artefact(artefact)

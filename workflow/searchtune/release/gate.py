@@ -11,19 +11,22 @@ from typing import Any
 
 from searchtune.errors import DataError, IntegrityError, SearchtuneError
 from searchtune.files import sha256_tree
+from searchtune.registry.table import placed_by_hand
 from searchtune.release.licences import terms_of
-from searchtune.reporting.records import Records, project_of
-from searchtune.reporting.trace import Node, backwards
+from searchtune.reporting.records import MADE, Records, project_of
+from searchtune.reporting.trace import GONE, Node, backwards
+from searchtune.reporting.trace import SILENT as UNRECORDED
 from searchtune.reporting.trace_text import summary
 from searchtune.stage import FETCH, check_input, provenance_of, shortage_of
 
-CANARY, LICENCE = "canary", "licence"
+CANARY, LICENCE, RECORD = "canary", "licence", "record"
 SILENT = "not stated"
 _ASKED = "its publisher asks that it never appears in training data"
 _MEND = {
-    CANARY: "run it on data without one (canary_data: evaluate_only, or the scales adapt and synthesize)",
+    CANARY: "run it on data without one (as the scales adapt and synthesize do); what is only scored counts, too",
     LICENCE: "put other data or another model in its place and run again, or correct the licence in the registry or "
     "configuration where its publisher states another",
+    RECORD: "delete what has no record and run again, which makes it anew with one",
 }
 
 
@@ -45,7 +48,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an artefact stays: the mark (canary or licence) with its value, which artefacts bring it, what it means."""
+    """Why an artefact stays: the mark (canary, licence, record), its value, which artefacts bring it, what it means."""
 
     mark: str
     value: str
@@ -98,13 +101,24 @@ def origins(chain: Chain, mark: str) -> dict[str, tuple[str, ...]]:
 
     A package holds many data sets: where something was taken out of one, that is named, the package behind it.
     """
-    made = {path: node for path, node in chain.nodes.items() if node.stage != FETCH or node is chain.start}
-    found = summary(made)["marks"][mark]
-    return {value: tuple(_with_package(chain, mark, value, i) for i in found[value]) for value in _own(chain, mark)}
+    made = {path: node for path, node in chain.nodes.items() if not _is_package(node) or node is chain.start}
+    found, all_found = summary(made)["marks"][mark], summary(chain.nodes)["marks"][mark]
+    return {
+        value: tuple(_with_package(chain, mark, value, i) for i in found.get(value, all_found[value]))
+        for value in _carried(chain, mark)
+    }
 
 
-def _own(chain: Chain, mark: str) -> tuple[str, ...]:
-    return getattr(chain.start, mark)
+def _carried(chain: Chain, mark: str) -> list[str]:
+    """Return the values of a mark on anything behind an artefact: what a step behind it was told since, or never
+    recorded, counts as well. A package's licences count where a step took them over.
+    """
+    nodes = [n for n in chain.nodes.values() if mark == CANARY or n is chain.start or not _is_package(n)]
+    return sorted({value for node in nodes for value in getattr(node, mark)})
+
+
+def _is_package(node: Node) -> bool:
+    return node.stage == FETCH or (not node.stage and node.kind == "source")
 
 
 def _with_package(chain: Chain, mark: str, value: str, path: str) -> str:
@@ -118,16 +132,24 @@ def silent(chain: Chain) -> tuple[str, ...]:
     return tuple(
         node.path
         for node in chain.nodes.values()
-        if node.stage != FETCH
+        if not _is_package(node)
         and not node.licences
-        and any(chain.nodes[i].stage == FETCH for i in node.inputs if i in chain.nodes)
+        and any(_is_package(chain.nodes[i]) for i in node.inputs if i in chain.nodes)
     )
+
+
+def unrecorded(chain: Chain) -> tuple[str, ...]:
+    """Return what steps made behind an artefact and no record speaks of any more: nobody knows of which data."""
+    lost = [n for n in chain.nodes.values() if n.state in (UNRECORDED, GONE) and not n.stage]
+    return tuple(n.path for n in lost if Path(n.path).parts[0] in MADE and not placed_by_hand(chain.root, n.path))
 
 
 def reasons_to_stay(chain: Chain) -> list[Reason]:
     """Return every reason why an artefact may not leave this machine; none where it may."""
     found = [Reason(CANARY, value, paths, _ASKED) for value, paths in origins(chain, "canary").items()]
     licences = origins(chain, "licences")
+    if lost := unrecorded(chain):
+        found.append(Reason(RECORD, "gone", lost, "nobody knows what it was made from, so its marks are unknown"))
     if nameless := silent(chain):
         licences[SILENT] = tuple(dict.fromkeys((*licences.get(SILENT, ()), *nameless)))
     barred = {name: paths for name, paths in licences.items() if not terms_of(name).allowed}
@@ -136,7 +158,7 @@ def reasons_to_stay(chain: Chain) -> list[Reason]:
 
 def refusal(chain: Chain, reasons: list[Reason]) -> list[str]:
     """Return the lines that say what stays, each reason, and what to do about them."""
-    mend = [_MEND[mark] for mark in (CANARY, LICENCE) if any(reason.mark == mark for reason in reasons)]
+    mend = [_MEND[mark] for mark in _MEND if any(reason.mark == mark for reason in reasons)]
     told = [f"{chain.path} stays on this machine", *(reason.text() for reason in reasons)]
     return [*told, *(f"to mend it: {text}" for text in mend)]
 
@@ -168,7 +190,7 @@ def steps_of(chain: Chain) -> list[dict[str, Any]]:
     return [
         {
             "artefact": names[path],
-            "sha256": node.sha256 or node.recorded,
+            "sha256": node.recorded or node.sha256,
             "stage": node.stage,
             "parameters": node.parameters,
             "code": node.code,

@@ -9,30 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from searchtune.errors import DataError
-from searchtune.files import read_json, sha256_tree
-from searchtune.stage import PROVENANCE, fingerprint, provenance_path
+from searchtune.files import sha256_tree
+from searchtune.stage import PROVENANCE, fingerprint, provenance_path, read_record
 
 # folders of a project in which steps write
 MADE = ("results", "resources")
 # what lies in a project's folder and nowhere else
 MARK = Path("workflow/searchtune/stage.py")
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read one provenance file; DataError where it is none."""
-    record = read_json(path)
-    try:
-        _ = (
-            record["output"]["path"],
-            record["output"]["sha256"],
-            record["recipe"]["inputs"],
-            record["recipe"]["stage"],
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no provenance file (no {error}); delete it and what it describes, run again"
-        ) from error
-    return record
 
 
 class Records:

@@ -13,7 +13,7 @@ from typing import Any
 
 from searchtune.errors import DataError
 from searchtune.files import stable_hash
-from searchtune.registry.table import TABLES, Artefact, load_registry
+from searchtune.registry.table import placed_by_hand
 from searchtune.reporting.lineage import Step
 from searchtune.reporting.records import MADE, Records
 from searchtune.stage import PACKAGE, STAGES, code_hash, modules_of
@@ -66,15 +66,6 @@ def kind_of(path: str, stage: str) -> str:
     return Step(path, "").kind if stage or parts[:1] in [(folder,) for folder in MADE] else "own file"
 
 
-def licensed(root: Path, path: str) -> Artefact | None:
-    """Return the registry's fetch unit if a path is one that no step can fetch: a user puts it there by hand."""
-    parts = Path(path).parts
-    if parts[:2] != ("resources", "raw") or not (root / TABLES["dataset"]).is_file():
-        return None
-    unit = load_registry(root).artefacts.get(parts[2]) if len(parts) > 2 else None
-    return unit if unit and unit.source == "licensed" else None
-
-
 def _source(stage: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return what a fetched artefact is, by the registry's row that it was fetched with."""
     if stage != "fetch.artefact":
@@ -84,10 +75,12 @@ def _source(stage: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _state(records: Records, path: str, read_as: set[str]) -> tuple[str, str, str]:
-    """Return (state, sum now, sum recorded); ``read_as``: the sums with which later steps read the artefact."""
+    """Return (state, sum now, sum recorded or, where they differ, as it was read); ``read_as``: the sums with which
+    later steps read the artefact.
+    """
     record, now = records.at(path), records.sum_of(path)
     if record is None:
-        made = Path(path).parts[:1] in [(folder,) for folder in MADE] and not licensed(records.root, path)
+        made = Path(path).parts[:1] in [(folder,) for folder in MADE] and not placed_by_hand(records.root, path)
         recorded = min(read_as, default=now)
         if not now:
             return GONE, "", recorded
@@ -99,14 +92,15 @@ def _state(records: Records, path: str, read_as: set[str]) -> tuple[str, str, st
         return GONE, "", recorded
     if now != recorded:
         return CHANGED, now, recorded
-    return (WHOLE if read_as <= {recorded} else OTHER), now, recorded
+    other = read_as - {recorded}
+    return (OTHER, now, min(other)) if other else (WHOLE, now, recorded)
 
 
 def _node(records: Records, path: str, read_as: set[str]) -> Node:
     state, now, recorded = _state(records, path, read_as)
     record = records.at(path)
     if record is None:
-        unit = licensed(records.root, path)
+        unit = placed_by_hand(records.root, path)
         terms = (unit.licences, unit.canary) if unit else ((), ())
         return Node(path, kind_of(path, ""), state, now, recorded, licences=terms[0], canary=terms[1])
     recipe, stage = record["recipe"], record["recipe"]["stage"]

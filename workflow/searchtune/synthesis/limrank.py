@@ -19,7 +19,7 @@ from searchtune.llm.engine import Engine
 from searchtune.prompts.budget import first_words
 from searchtune.prompts.templates import TemplateFile, load_templates, render
 from searchtune.reranking.verdicts import Asking, ask
-from searchtune.stage import Job
+from searchtune.stage import Job, inherited
 from searchtune.synthesis import limrank_writer as writing
 from searchtune.synthesis.limrank_filter import EvaluationTexts, verdict_fault
 from searchtune.synthesis.limrank_funnel import COVERAGE_COLUMNS, REASON_COLUMNS, SYNTHESIS_COLUMNS, Funnel
@@ -67,7 +67,9 @@ def run(job: Job) -> dict[str, Any]:
     write_json(job.outputs["synthesis"] / "models.json", models.used)
     # the planted labels set the judge's threshold, so their collection is in the chain of what is tuned on kept rows
     source = Path(job.inputs["planted"]).name
-    licences = [params["queries_licence"]] if params.get("queries_licence") else []
+    # the user's licence is that of the queries alone: personas out of a package keep theirs
+    stated = [params["queries_licence"]] if params.get("queries_licence") else []
+    licences = stated and [*stated, *inherited(_list(job.inputs["personas"]), "licences")]
     return _counts(judged, report, funnel, writer.calls, calls) | {
         "trained_on": [f"{source} (judge threshold)"],
         "licences": licences,

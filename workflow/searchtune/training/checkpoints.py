@@ -14,6 +14,7 @@ from searchtune.errors import ConfigError, ModelError, nearest
 from searchtune.files import read_json, write_json
 from searchtune.llm.base import is_seq2seq, refuse_pickles
 from searchtune.llm.hardware import dtype_of
+from searchtune.stage import inherited
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,8 +55,18 @@ def run(job: "Job") -> dict:
     stats = SOURCES[source](job, target)
     make_readable(target)
     job.log(f"{job.params['id']}: prepared from {source}, {stats}")
-    marks = {"licences": job.params.get("licence"), "trained_on": job.params.get("seen")}
-    return stats | {key: [value] if value else [] for key, value in marks.items()}
+    return stats | marks_of(job)
+
+
+def marks_of(job: "Job") -> dict[str, list[str]]:
+    """Return a prepared model's licence (its entry's, else its packages', else ``not stated``) and what it saw."""
+    licence, seen = job.params.get("licence"), job.params.get("seen")
+    raw = job.inputs.get("raw", [])
+    stated = inherited(raw if isinstance(raw, list) else [raw], "licences")
+    return {
+        "licences": [licence] if licence else [] if stated else ["not stated"],
+        "trained_on": [seen] if seen else [],
+    }
 
 
 def raw_path(job: "Job") -> Path:

@@ -16,7 +16,7 @@ from searchtune.errors import ModelError
 from searchtune.files import read_json, write_json
 from searchtune.llm.base import refuse_pickles
 from searchtune.retrieval.late_interaction import PROJECTION_FILE, SETTINGS_FILE, LateInteractionModel, Settings
-from searchtune.training.checkpoints import KEPT, count_parameters, make_readable, raw_path
+from searchtune.training.checkpoints import KEPT, count_parameters, make_readable, marks_of, raw_path
 
 if TYPE_CHECKING:
     import torch
@@ -147,5 +147,4 @@ def run(job: "Job") -> dict[str, Any]:
     make_readable(target)
     stats = {"parameters": count_parameters(target)}
     job.log(f"{job.params['id']}: prepared from a ColBERT checkpoint, {stats}")
-    marks = {"licences": job.params.get("licence"), "trained_on": job.params.get("seen")}
-    return stats | {key: [value] if value else [] for key, value in marks.items()}
+    return stats | marks_of(job)

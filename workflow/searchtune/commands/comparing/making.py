@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from searchtune.reporting.records import read_record
-from searchtune.stage import PROVENANCE
+from searchtune.stage import PROVENANCE, read_record
 
 REPORT = "report.html"
 Difference = dict[str, Any]

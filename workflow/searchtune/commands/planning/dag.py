@@ -10,8 +10,7 @@ from typing import Any
 from searchtune.commands.planning.jobs import Paths, PlannedJob
 from searchtune.errors import ConfigError
 from searchtune.registry.table import ROOT
-from searchtune.reporting.records import read_record
-from searchtune.stage import PROVENANCE
+from searchtune.stage import PROVENANCE, read_record
 
 
 def arguments_of(targets: Iterable[str], configfiles: Iterable[Path], config: Iterable[str]) -> list[str]:
