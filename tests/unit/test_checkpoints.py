@@ -90,6 +90,14 @@ def test_incomplete_folder_is_refused(tmp_path, raw):
         prepare(tmp_path, raw, source="hub", raw="mini")
 
 
+def test_a_model_without_a_stated_licence_says_so(tmp_path, raw):
+    """Nothing may leave that it wrote: the gate knows "not stated"."""
+    endpoint = {"base_url": "http://localhost:1/v1", "model": "m"}
+    assert prepare(tmp_path, raw, source="endpoint", endpoint=endpoint)[1]["licences"] == ["not stated"]
+    counts = prepare(tmp_path, raw, name="other", source="endpoint", endpoint=endpoint, licence="Apache-2.0")[1]
+    assert counts["licences"] == ["Apache-2.0"]
+
+
 def test_endpoint_is_described_without_its_key(tmp_path, raw, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     target, _ = prepare(tmp_path, raw, source="endpoint", endpoint={"base_url": "http://localhost:1/v1", "model": "m"})

@@ -317,7 +317,7 @@ def test_arguments_come_from_the_configuration():
     config = {
         "collections": {"c": entry},
         "splits": {"seed": 5, "train": 0.7, "dev": 0.1},
-        "retrieval": {"k1": 0.9, "b": 0.4, "depth": 100},
+        "retrieval": {"k1": 0.9, "b": 0.4, "stop_list": "extended", "words": "plain", "depth": 100},
     }
     found = collection_args(config, "c")
     assert found["shares"] == {"train": 0.7, "dev": 0.1, "test": 0.2}

@@ -221,6 +221,57 @@ def test_what_was_taken_out_of_a_package_without_any_licence_stays(project, caps
     assert (reason["value"], reason["artefacts"]) == ("not stated", [COLLECTION])
 
 
+def test_a_mark_that_a_step_behind_it_was_told_since_counts(project, capsys):
+    """The collection was made before: its own record and those after it don't say so."""
+    tune(project)
+    mark(project, RAW, canary=["bigbench"])
+    [reason] = refused(project, TUNED, capsys)
+    assert (reason["mark"], reason["value"], reason["artefacts"]) == ("canary", "bigbench", [RAW])
+    mark(project, RAW, canary=[])
+    mark(project, COLLECTION, licences=["CC BY-NC 4.0"])
+    [reason] = refused(project, TUNED, capsys)
+    assert (reason["value"], reason["artefacts"]) == ("CC BY-NC 4.0", [COLLECTION])
+
+
+def test_marks_of_what_a_user_put_into_its_place_count(project, capsys):
+    """No step fetches it, so that no record speaks of it: the registry does."""
+    (project / "config").mkdir()
+    for table in ("datasets", "models"):
+        shutil.copy(ROOT / f"config/{table}.tsv", project / f"config/{table}.tsv")
+    write_jsonl(project / "resources/raw/gpqa-1/gpqa_diamond.jsonl", [{"text": "x"}])
+    write_jsonl(project / "results/ci/rows.jsonl", [{"text": "x"}])
+    record(project, "results/ci/rows.jsonl", "models.heal_text", ["resources/raw/gpqa-1"])
+    [reason] = refused(project, "results/ci/rows.jsonl", capsys)
+    assert (reason["value"], reason["artefacts"]) == ("gpqa", ["resources/raw/gpqa-1"])
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_what_lost_its_record_behind_an_artefact_holds_it_back(project, capsys, away):
+    tune(project)
+    (project / f"{COLLECTION}.prov.json").unlink()
+    if away:
+        shutil.rmtree(project / COLLECTION)
+    [reason] = refused(project, TUNED, capsys)
+    assert (reason["mark"], reason["artefacts"]) == ("record", [COLLECTION])
+
+
+def test_the_card_names_the_bytes_that_were_read(project):
+    """A prompt was changed, a collection made anew, since the rows were made."""
+    (project / "workflow/prompts").mkdir(parents=True)
+    (project / "workflow/prompts/x.yaml").write_text("a: 1\n")
+    rows = "results/ci/rows.jsonl"
+    write_jsonl(project / rows, [{"text": "x"}])
+    record(project, rows, "limrank.synthesize", ["workflow/prompts/x.yaml", COLLECTION])
+    read = [step["sha256"] for step in read_json(project / f"{rows}.prov.json")["recipe"]["inputs"]]
+    (project / "workflow/prompts/x.yaml").write_text("a: 2\n")
+    write_jsonl(project / COLLECTION / "corpus.jsonl", [{"_id": "a", "text": "x"}])
+    record(project, COLLECTION, "collections.build", [RAW])
+    code, out = export(project, rows)
+    assert code == 0
+    named = {step["artefact"]: step["sha256"] for step in read_json(out / "provenance.json")}
+    assert [named["workflow/prompts/x.yaml"], named[COLLECTION]] == read
+
+
 def test_texts_of_the_user_s_own_need_no_licence(project):
     corpus = project.parent / "my texts"
     write_jsonl(corpus / "corpus.jsonl", [{"_id": "a", "text": "x"}])

@@ -9,9 +9,10 @@ import time
 import types
 
 import pytest
+from helpers import ROOT
 
 from searchtune import stage
-from searchtune.errors import ConfigError, IntegrityError
+from searchtune.errors import ConfigError, DataError, IntegrityError
 from searchtune.files import read_json, write_json, write_text
 
 
@@ -221,6 +222,29 @@ def test_whoever_reads_a_package_answers_for_what_it_took(tmp_path, shout, monke
     assert found["all"]["licences"] == ["CC BY 4.0", "MIT"] and found["tuned"]["licences"] == ["CC0-1.0", "MIT"]
 
 
+def test_what_a_user_put_into_its_place_passes_on_what_the_registry_says(tmp_path, shout, monkeypatch):
+    for table in ("datasets", "models"):
+        write_text(tmp_path / f"config/{table}.tsv", (ROOT / f"config/{table}.tsv").read_text())
+    write_text(tmp_path / "resources/raw/gpqa-1/gpqa_diamond.csv", "hello")
+    monkeypatch.chdir(tmp_path)
+    given = {"inputs": {"text": "resources/raw/gpqa-1/gpqa_diamond.csv"}, "outputs": {"text": "out.txt"}}
+    stage.run_job(spec(tmp_path) | given)
+    record = read_json(tmp_path / "out.txt.prov.json")
+    assert record["canary"] == ["gpqa"] and record["licences"] == ["CC BY 4.0 (gated)"]
+    # a step that states the licence of what it took answers for that
+    stage.run_job(spec(tmp_path, licences=["CC0-1.0"]) | given)
+    record = read_json(tmp_path / "out.txt.prov.json")
+    assert record["canary"] == ["gpqa"] and record["licences"] == ["CC0-1.0"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"output": 3}', "{"])
+def test_a_broken_record_of_an_input_is_named(tmp_path, shout, text):
+    (tmp_path / "in.txt").write_text("hello")
+    (tmp_path / "in.txt.prov.json").write_text(text)
+    with pytest.raises(DataError, match=r"in.txt.prov.json"):
+        stage.run_job(spec(tmp_path))
+
+
 def test_missing_input_names_it(tmp_path, shout):
     with pytest.raises(IntegrityError, match=r"input 'text' is missing: .*in.txt"):
         stage.run_job(spec(tmp_path))
@@ -239,7 +263,12 @@ def test_command_line_exits_2_with_one_line(tmp_path, shout, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[]", '{"stage": "x", "outputs": {}}', '{"stage": "x", "outputs": {"a": "b"}, "inputs": []}']
+    "text",
+    [
+        *("{}", "[]", '{"stage": "x", "outputs": {}}', '{"stage": "x", "outputs": {"a": "b"}, "inputs": []}'),
+        '{"stage": "x", "outputs": {"a": "b"}, "inputs": {"x": 5}}',
+        '{"stage": "x", "outputs": {"a": "b"}, "inputs": {"x": [5]}}',
+    ],
 )
 def test_what_is_no_job_file_is_named(tmp_path, capsys, text):
     (tmp_path / "j.json").write_text(text)
@@ -267,6 +296,17 @@ def test_what_a_job_does_not_give_is_named(tmp_path, shout, capsys, change, mess
     assert stage.main([str(tmp_path / "job.json")]) == 2
     assert f"ConfigError: the stage {message}" in capsys.readouterr().err
     assert not (tmp_path / "out.txt").exists()
+
+
+def test_a_fault_of_ours_is_told_without_a_secret(tmp_path, shout, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-anyone-0123456789")
+    (tmp_path / "in.txt").write_text("hello")
+    module = sys.modules["searchtune.shout"]
+    monkeypatch.setattr(module, "run", lambda job: {}["sk-not-for-anyone-0123456789"])
+    write_json(tmp_path / "job.json", spec(tmp_path))
+    assert stage.main([str(tmp_path / "job.json")]) == 1
+    told = capsys.readouterr().err
+    assert "KeyError" in told and "sk-not" not in told
 
 
 def test_every_stage_names_existing_code():

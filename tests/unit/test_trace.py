@@ -181,6 +181,23 @@ def test_what_is_no_part_of_a_project_is_refused(tmp_path, project, capsys):
         project_of(project / RUN)
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("results/ci/logs/bm25.log", "logs, benchmarks, notebooks and README files have none"),
+        ("results/ci/runs/amazon", f"trace {RUN}, {SCORES}"),
+        ("results/ci/runs", "trace results/ci/runs/amazon/"),
+        (f"{RUN}.prov.json", f"trace {RUN}"),
+    ],
+)
+def test_what_is_no_artefact_of_a_step_is_refused_and_what_may_be_meant_is_named(project, capsys, path, meant):
+    """Nothing is wrong with it: no advice to delete it."""
+    (project / "results/ci/logs/bm25.log").write_text("x")
+    assert main(["trace", str(project / path)]) == 2
+    told = capsys.readouterr().err
+    assert told == f"DataError: {path}: no record of a step speaks of it; {meant}\n"
+
+
 def test_a_prompt_is_a_file_of_the_project_s_own():
     root, path = project_of(ROOT / "workflow/prompts/udapdr/seed.yaml")
     nodes = backwards(Records(root), path)

@@ -39,15 +39,17 @@ def used_splits(config: dict[str, Any], collection: str) -> list[str]:
     return [split for split in ("train", "dev", "test") if entry[f"n_{split}"] != 0]
 
 
+def bm25_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return how every step that searches by BM25 does: k1, b, stop_list, words."""
+    settings = config["retrieval"]
+    return {key: settings[key] for key in ("k1", "b", "stop_list", "words")}
+
+
 def bm25_args(config: dict[str, Any], collection: str) -> dict[str, Any]:
     """Return the parameters of ``retrieve.bm25``: all queries of a collection."""
-    settings = config["retrieval"]
     return {
-        "k1": settings["k1"],
-        "b": settings["b"],
-        "depth": settings["depth"],
-        "stop_list": settings.get("stop_list", "extended"),
-        "words": settings.get("words", "plain"),
+        **bm25_settings(config),
+        "depth": config["retrieval"]["depth"],
         "splits": used_splits(config, collection),
         **({"keep_excluded": True} if keeps_excluded(config, collection) else {}),
     }

@@ -136,7 +136,9 @@ class Retrieval(Section):
     """First-stage retrieval."""
 
     engine: Literal["bm25s", "lucene"] = Field(
-        "bm25s", description="what makes the BM25 runs: bm25s, or Lucene (Anserini, pyserini's; needs `make lucene`)"
+        "bm25s",
+        description="what makes the BM25 runs of the collections: bm25s, or Lucene (Anserini, pyserini's; needs "
+        "`make lucene`)",
     )
     k1: float = Field(0.9, gt=0, description="BM25 term saturation (Anserini's default)")
     b: float = Field(0.4, ge=0, le=1, description="BM25 length normalisation (Anserini's default)")

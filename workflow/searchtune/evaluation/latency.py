@@ -95,7 +95,7 @@ def measure(job: Job, collection: Collection, queries: list[str]) -> list[dict[s
     """Return the rows of the table; ``batch`` counts the queries that are answered at once."""
     params = job.params
     ids = list(collection.corpus)
-    bm25 = BM25Index.build(ids, [collection.passage_text(i) for i in ids], params["k1"], params["b"])
+    bm25 = BM25Index.of(ids, [collection.passage_text(i) for i in ids], params)
     student = LateInteractionModel.load(job.inputs["student"], "trained", precision=params["precision"])
     index = TokenIndex.load(job.inputs["index"])
     rerankers = [CrossEncoder.load(p, params["max_length"], params["precision"]) for p in job.inputs["rerankers"]]

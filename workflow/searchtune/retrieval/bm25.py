@@ -1,7 +1,7 @@
 """BM25 first-stage retrieval in Lucene's variant, without Java (package bm25s); and the stage ``retrieve.bm25``."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -105,6 +105,12 @@ class BM25Index:
         model.index(terms, show_progress=False)
         return cls([ids[position] for position in order], model, stop_list, words)
 
+    @classmethod
+    def of(cls, ids: Sequence[str], texts: Sequence[str], settings: Mapping[str, Any]) -> "BM25Index":
+        """Index ``texts`` under ``ids`` as ``settings`` say: k1, b, stop_list, words (section retrieval)."""
+        cut = (settings.get("stop_list", "extended"), settings.get("words", "plain"))
+        return cls.build(ids, texts, settings["k1"], settings["b"], *cut)
+
     def search(self, queries: Sequence[str], k: int, excluded: Sequence[Iterable[str]] | None = None) -> list[Ranking]:
         """Return, for each query, at most ``k`` (id, score) by falling score, ties by id.
 
@@ -141,7 +147,6 @@ def run(job: Job) -> dict[str, Any]:
         ids: Sequence[str], texts: Sequence[str], queries: Sequence[str], depth: int, excluded: Sequence[set[str]]
     ) -> list[Ranking]:
         """Return each query's passages."""
-        cut = (params.get("stop_list", "extended"), params.get("words", "plain"))
-        return BM25Index.build(ids, texts, params["k1"], params["b"], *cut).search(queries, depth, excluded)
+        return BM25Index.of(ids, texts, params).search(queries, depth, excluded)
 
     return write_first_stage(job, "bm25", search)

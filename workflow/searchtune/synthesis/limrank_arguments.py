@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from searchtune.collections.arguments import bm25_settings
 from searchtune.config.limrank_recipes import train_of
 from searchtune.config.synthesis import RERANKED
 from searchtune.errors import ConfigError, nearest
@@ -165,8 +166,7 @@ def followir_imports(config: dict[str, Any]) -> dict[str, str]:
 
 def followir_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``limrank.followir``."""
-    settings = {name: config["retrieval"][name] for name in ("k1", "b", "stop_list")}
-    return {**settings, "imported_names": list(followir_imports(config))}
+    return {**bm25_settings(config), "imported_names": list(followir_imports(config))}
 
 
 def wrappers(config: dict[str, Any]) -> dict[str, str]:
@@ -226,7 +226,7 @@ def instructions_args(config: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of ``limrank.instructions``."""
     return {
         **config["limrank"]["instructions"],
-        **{k: config["retrieval"][k] for k in ("k1", "b")},
+        **bm25_settings(config),
         "seed": config["seeds"][0],
     }
 

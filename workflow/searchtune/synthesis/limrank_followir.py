@@ -22,7 +22,7 @@ from searchtune.synthesis.limrank_instructions import restricted
 
 def run(job: Job) -> dict[str, Any]:
     """Stage function. Inputs: collections (folders, read by ``followir``); imported (runs of ``imported_names``).
-    Output: followir, a folder of sets. Params: k1, b, stop_list, imported_names."""
+    Output: followir, a folder of sets. Params: k1, b, stop_list, words, imported_names."""
     params = job.params
     imported = dict(zip(params["imported_names"], _list(job.inputs.get("imported", [])), strict=True))
     counts = {"queries": 0, "candidates": 0}
@@ -64,7 +64,7 @@ def write_set(
 def _index(collection: Collection, params: dict[str, Any]) -> BM25Index:
     ids = list(collection.corpus)
     texts = [collection.passage_text(i) for i in ids]
-    return BM25Index.build(ids, texts, params["k1"], params["b"], params["stop_list"])
+    return BM25Index.of(ids, texts, params)
 
 
 def _pool(collection: Collection, key: str) -> list[str]:

@@ -55,11 +55,11 @@ class Pair:
 
 def run(job: Job) -> dict[str, Any]:
     """Stage function. Input: collection. Output: instructions (folder). Params: n_queries, split, n_changed,
-    n_unchanged, n_other, k1, b."""
+    n_unchanged, n_other, k1, b, stop_list, words."""
     params = job.params
     collection = Collection.load(job.inputs["collection"])
     ids = list(collection.corpus)
-    index = BM25Index.build(ids, [collection.passage_text(i) for i in ids], params["k1"], params["b"])
+    index = BM25Index.of(ids, [collection.passage_text(i) for i in ids], params)
     pairs = find_pairs(collection, index, params)
     if len(pairs) < params["n_queries"]:
         raise DataError(

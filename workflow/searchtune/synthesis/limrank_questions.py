@@ -18,8 +18,8 @@ READERS = {"gpqa": read_gpqa}
 def run(job: Job) -> dict[str, Any]:
     """Stage function. Input: raw (fetched artefacts). Outputs: questions (collection layout), run, scores.
 
-    Params: name, reader, raw (files), licence, canary, seed (order of choices), depth, k1, b, stop_list. The released
-    code indexes with English stop words and without stems; the project's BM25 stems.
+    Params: name, reader, raw (files), licence, canary, seed (order of choices), depth, k1, b, stop_list, words. The
+    released code indexes with English stop words and without stems; the project's BM25 stems.
     """
     params = job.params
     if params["reader"] not in READERS:
@@ -48,7 +48,7 @@ def first_stage(collection: Collection, params: dict[str, Any]) -> dict[str, lis
     """Return BM25's ranking of every question; one that matched nothing gets documents by id."""
     ids = list(collection.corpus)
     texts = [collection.passage_text(i) for i in ids]
-    index = BM25Index.build(ids, texts, params["k1"], params["b"], params["stop_list"])
+    index = BM25Index.of(ids, texts, params)
     found = index.search([query.text for query in collection.queries.values()], params["depth"])
     return {
         query: fill_unmatched(ranking, ids, params["depth"])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from searchtune.collections.arguments import bm25_settings
 from searchtune.errors import ConfigError, nearest
 from searchtune.synthesis.limrank_arguments import model_path, question_sets
 
@@ -38,7 +39,7 @@ def question_args(config: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the parameters of ``limrank.questions``."""
     return {
         **config["limrank"]["rag"]["questions"][name],
-        **{key: config["retrieval"][key] for key in ("k1", "b", "stop_list")},
+        **bm25_settings(config),
         "name": name,
         "depth": config["limrank"]["rag"]["bm25_depth"],
         "seed": config["seeds"][0],

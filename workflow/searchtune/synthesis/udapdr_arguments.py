@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from searchtune.collections.arguments import bm25_settings
 from searchtune.config.models import LATE_INTERACTION
 from searchtune.config.udapdr import SETTINGS, settings_of
 from searchtune.errors import ConfigError, nearest
@@ -85,10 +86,6 @@ def _zero_shot(config: Args) -> Args:
     return _settings(config) | projection | {"precision": config["udapdr"]["precision"]}
 
 
-def _bm25(config: Args) -> Args:
-    return {key: config["retrieval"][key] for key in ("k1", "b")}
-
-
 def seed_args(config: Args) -> Args:
     """Return the parameters of ``udapdr.seed``."""
     return {**config["udapdr"]["seed"], **_writer(config, "strong_model")}
@@ -169,7 +166,7 @@ def filter_args(config: Args) -> Args:
     return {
         **config["udapdr"]["filter"],
         **_zero_shot(config),
-        **_bm25(config),
+        **bm25_settings(config),
         "seed": config["seeds"][0],
         "faults": faults_of(config, "filtered"),
     }
@@ -236,7 +233,7 @@ def latency_args(config: Args) -> Args:
     part = config["udapdr"]
     return {
         **part["latency"],
-        **_bm25(config),
+        **bm25_settings(config),
         "depth": config["retrieval"]["depth"],
         "splits": ["test"],
         "max_length": part["reranker"]["max_length"],

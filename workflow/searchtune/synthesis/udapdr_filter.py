@@ -79,7 +79,7 @@ def retrieve(job: Job, collection: Collection, texts: list[str]) -> dict[str, li
     found: dict[str, list[Ranking]] = {}
     depth, ids = job.params["depth"], list(collection.corpus)
     if "bm25" in job.params["retrievers"]:
-        index = BM25Index.build(ids, [collection.passage_text(i) for i in ids], job.params["k1"], job.params["b"])
+        index = BM25Index.of(ids, [collection.passage_text(i) for i in ids], job.params)
         found["bm25"] = index.search(texts, depth)
     if "late" in job.params["retrievers"]:
         found["late"] = _late(job, texts, depth)

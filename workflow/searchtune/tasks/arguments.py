@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from searchtune.collections.arguments import bm25_settings
 from searchtune.config.inters_pairs import (
     OPEN_QUESTIONS,
     RANKING_TASKS,
@@ -307,8 +308,7 @@ def evaluate_args(config: dict[str, Any]) -> dict[str, Any]:
         "data": data_args(config),
         "fidelity": config["fidelity"],
         "faults": config["faults"],
-        "k1": config["retrieval"]["k1"],
-        "b": config["retrieval"]["b"],
+        **bm25_settings(config),
         "statistics": {
             "seed": evaluation["seed"],
             "samples": evaluation["bootstrap_samples"],

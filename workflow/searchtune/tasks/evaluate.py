@@ -173,12 +173,8 @@ class Evaluation:
             if pair[0] != "query_generation" or pair[1] not in self.collections:
                 continue
             collection = self.collections[pair[1]]
-            index = BM25Index.build(
-                list(collection.corpus),
-                [collection.passage_text(i) for i in collection.corpus],
-                self.params["k1"],
-                self.params["b"],
-            )
+            ids = list(collection.corpus)
+            index = BM25Index.of(ids, [collection.passage_text(i) for i in ids], self.params)
             for name, text in texts.items():
                 written = [text(row) for row in rows]
                 ranked = index.search(written, 10)
