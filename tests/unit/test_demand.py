@@ -62,7 +62,7 @@ def test_late_interaction_asks_for_the_vectors_of_what_it_reads(tmp_path):
     assert vectors_mb(2_560_000, 81_920, 128) == 1500 + 36
     assert vectors_mb(256_000, None, 128) == 1503 and vectors_mb(10**9, None, 100) > 3700
     (tmp_path / "corpus.jsonl").write_bytes(b"x" * 5 * 256_000)
-    (tmp_path / "manifest.json").write_text(json.dumps({"available_passages": 10_000}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"available_passages": 9**9, "counts": {"passages": 10_000}}))
     given = SimpleNamespace(collection=str(tmp_path))
     assert [late(100, 128)(None, given, attempt) for attempt in (1, 2)] == [1368, 2736]
     assert late(2500, 128)(None, given, 1) == 2500 and late(2500, 128).least == 2500

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
@@ -72,9 +71,9 @@ def test_a_job_that_no_device_could_ever_serve_is_refused(tmp_path):
 
 def test_jobs_of_one_slurm_job_divide_its_devices(tmp_path, monkeypatch):
     """An allocation (salloc --gres=gpu:3) in which Snakemake runs jobs side by side."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    tempfile.tempdir = None  # read anew
+    monkeypatch.setattr("searchtune.devices.SHARED", tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "own"))  # another job's is another folder: the locks are not there
     assert lock_folder() == tmp_path / f"searchtune-gpus-{os.getuid()}-7"
     first, got = holder(lock_folder(), 2)
     try:
@@ -88,7 +87,6 @@ def test_jobs_of_one_slurm_job_divide_its_devices(tmp_path, monkeypatch):
     finally:
         first.kill()
         first.wait()
-        tempfile.tempdir = None
 
 
 def test_a_job_that_slurm_gave_its_devices_takes_them_as_they_are(tmp_path, monkeypatch):

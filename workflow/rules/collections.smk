@@ -19,8 +19,10 @@ rule collection:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(30, 120),
+        # profile slurm runs BM25 in the same allocation, and what that asks for is not known before this has run:
+        # ten times the texts, which lie packed here
+        mem_mb=memory(1500, times=20),
+        runtime=minutes(60, 360),
     params:
         stage="collections.build",
         args=lambda w: collection_args(config, w.collection),

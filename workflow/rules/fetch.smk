@@ -25,7 +25,7 @@ rule fetch:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         network=1,
     params:
         stage="fetch.artefact",

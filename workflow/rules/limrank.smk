@@ -133,7 +133,7 @@ rule limrank_questions:
         "../../envs/retrieve.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000, times=10),
     params:
         stage="limrank.questions",
         args=lambda w: rag.question_args(config, w.questions),

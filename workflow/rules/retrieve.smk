@@ -33,7 +33,7 @@ rule bm25:
         BM25
     threads: 1
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, times=10),
         runtime=minutes(30, 240),
     params:
         stage=BM25_STAGE,

@@ -60,7 +60,7 @@ def late(least: int, length: int) -> Demand:
         folder = Path(input.collection)
         folder.stat()  # of an input itself that is not there Snakemake knows that it will come, of a file in it not
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        passages = manifest.get("available_passages")
+        passages = manifest.get("counts", {}).get("passages")  # those that were kept
         tokens = (folder / "corpus.jsonl").stat().st_size / BYTES_A_TOKEN
         return max(least, vectors_mb(tokens, passages, length)) * 2 ** (attempt - 1)
 

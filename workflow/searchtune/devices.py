@@ -20,6 +20,8 @@ from searchtune.errors import ConfigError
 from searchtune.locks import take
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+# where every process of the machine looks, whatever its TMPDIR says
+SHARED = Path("/tmp")
 JOB = "SLURM_JOB_ID"
 # what stands in it for no device; SLURM writes the second
 NOTHING = ("", "NoDevFiles")
@@ -42,7 +44,7 @@ def lock_folder() -> Path:
     device 0 may be another one than outside it.
     """
     names = ["searchtune-gpus", str(os.getuid()), *filter(None, [os.environ.get(JOB)])]
-    return Path(tempfile.gettempdir()) / "-".join(names)
+    return (SHARED if os.access(SHARED, os.W_OK) else Path(tempfile.gettempdir())) / "-".join(names)
 
 
 def _take_any(count: int, devices: list[str], folder: Path) -> dict[str, int]:

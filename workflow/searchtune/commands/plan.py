@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 from pathlib import Path
 
@@ -45,19 +46,21 @@ def run(arguments: argparse.Namespace) -> int:
     from searchtune.commands.planning.text import as_text
     from searchtune.config.load import read_yaml
 
-    if arguments.cores < 1 or not arguments.gpu_tflops > 0:
-        raise ConfigError("--cores and --gpu-tflops must be above 0")
+    if arguments.cores < 1 or not 0 < arguments.gpu_tflops < math.inf:
+        raise ConfigError("--cores and --gpu-tflops must be numbers above 0")
     for file in arguments.configfile:
         if not file.is_file():
             raise DataError(f"--configfile {file} is not there")
-        read_yaml(file, str(file))  # an error names the file, which Snakemake's does not
+        # errors name the file, which Snakemake's do not
+        if not read_yaml(file, str(file)):
+            raise ConfigError(f"--configfile {file} is empty")
     if wrong := [pair for pair in arguments.config if "=" not in pair]:
         raise ConfigError(
             f"--config {wrong[0]!r} is no KEY=VALUE; put the target before --config, for example: plan all"
         )
     # Snakemake starts in the project's folder, the paths in the caller's
     files = [file.absolute() for file in arguments.configfile]
-    jobs, config = jobs_of(arguments.target, files, arguments.config)
+    jobs, config = jobs_of(arguments.target, files, arguments.config, arguments.cores)
     model = CostModel.of(past_of())
     model = CostModel(model.lines, model.past, speed_of(model, own_runs()))
     plan = plan_of(jobs, config, model, arguments.cores, arguments.gpu_tflops)

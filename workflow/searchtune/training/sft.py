@@ -17,7 +17,7 @@ from searchtune.errors import ConfigError, DataError, ModelError, nearest
 from searchtune.files import read_jsonl, sha256_file, stable_hash, write_json
 from searchtune.llm.base import check_model_dir, revision_of
 from searchtune.llm.hardware import AUTO, attention, device, dtype_name, dtype_of
-from searchtune.llm.room import Room, to_stderr
+from searchtune.llm.room import Room, named_shortage, to_stderr
 from searchtune.llm.tokens import Tokens
 from searchtune.training.added_tokens import add_tokens, check_mode, peft_arguments
 from searchtune.training.checkpoints import save_model
@@ -451,7 +451,9 @@ def train_step(
 
     total = in_parts(network, batch, room, gradient)
     torch.nn.utils.clip_grad_norm_(network.weights, 1.0)
-    optimizer.step()
+    # AdamW takes the memory of its moments in its first step, which can't be cut
+    with named_shortage("an optimiser step", "tune with LoRA, a smaller model, or more GPUs (inters.train.processes)"):
+        optimizer.step()
     return network.summed(total)[0], n_tokens
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from searchtune.errors import malformed
 from searchtune.stage import PROVENANCE, read_record
 
 REPORT = "report.html"
@@ -30,12 +31,20 @@ def flattened(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-def settings_of(records: Mapping[str, dict]) -> dict[str, Any]:
-    """Return the whole configuration that the report names; without a report, the arguments of each stage."""
-    if REPORT in records and "config" in records[REPORT]["recipe"]["params"]:
-        return dict(flattened(records[REPORT]["recipe"]["params"]["config"]))
+def settings_of(*runs: Mapping[str, dict]) -> list[dict[str, Any]]:
+    """Return each run's whole configuration as its report names it; where one has no report, the arguments of each
+    stage of both.
+    """
+    if all(REPORT in records and "config" in records[REPORT]["recipe"]["params"] for records in runs):
+        return [dict(flattened(records[REPORT]["recipe"]["params"]["config"])) for records in runs]
+    return [_arguments(records) for records in runs]
+
+
+def _arguments(records: Mapping[str, dict]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path, record in records.items():
+        if path == REPORT:
+            continue
         found |= {f"{path}: {key}": value for key, value in flattened(record["recipe"]["params"])}
     return found
 
@@ -76,9 +85,10 @@ def packages_of(records: Mapping[str, dict]) -> dict[str, str]:
 def making(a: Path, b: Path) -> dict[str, list[Difference]]:
     """Return what differs in configuration, code, data and packages of two results folders."""
     left, right = records_of(a), records_of(b)
-    return {
-        "config": differences(settings_of(left), settings_of(right)),
-        "code": differences(code_of(left), code_of(right)),
-        "data": differences(data_of(left), data_of(right)),
-        "packages": differences(packages_of(left), packages_of(right)),
-    }
+    with malformed(f"a record below {a} or {b}", "one of a step (compare tells no more)"):
+        return {
+            "config": differences(*settings_of(left, right)),
+            "code": differences(code_of(left), code_of(right)),
+            "data": differences(data_of(left), data_of(right)),
+            "packages": differences(packages_of(left), packages_of(right)),
+        }

@@ -58,7 +58,7 @@ def _planned(job: Any, dag: Any) -> PlannedJob:
     )
 
 
-def _dry_run(argv: list[str]) -> tuple[list[PlannedJob], dict[str, Any]]:
+def _dry_run(argv: list[str], cores: int) -> tuple[list[PlannedJob], dict[str, Any]]:
     """Run Snakemake's dry run through its Python interface; return jobs with outputs, and the whole configuration."""
     from snakemake import cli
     from snakemake.api import SnakemakeApi
@@ -75,7 +75,7 @@ def _dry_run(argv: list[str]) -> tuple[list[PlannedJob], dict[str, Any]]:
     with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL}, log_level_override=None)) as api:
         whole = api.workflow(
             resource_settings=ResourceSettings(
-                cores=os.cpu_count() or 1, default_resources=args.default_resources, resources=args.resources
+                cores=cores, default_resources=args.default_resources, resources=args.resources
             ),
             config_settings=ConfigSettings(config=cli.parse_config(args.config), configfiles=args.configfile or []),
             storage_settings=StorageSettings(),
@@ -95,10 +95,11 @@ def _dry_run(argv: list[str]) -> tuple[list[PlannedJob], dict[str, Any]]:
 
 
 def jobs_of(
-    targets: Iterable[str], configfiles: Iterable[Path], config: Iterable[str]
+    targets: Iterable[str], configfiles: Iterable[Path], config: Iterable[str], cores: int | None = None
 ) -> tuple[list[PlannedJob], dict]:
     """Return the jobs behind some targets (none given: everything of the scale) and the checked configuration.
 
+    ``cores``: no job has more threads (without it: as many as this machine has).
     Jobs that need not run are among them, so that sizes can be read off them. ConfigError with Snakemake's or the
     configuration's own message where the workflow can't be planned.
     """
@@ -109,7 +110,7 @@ def jobs_of(
     try:
         os.chdir(ROOT)  # profiles are looked up from here
         with contextlib.redirect_stderr(said):
-            return _dry_run(arguments_of(targets, configfiles, config))
+            return _dry_run(arguments_of(targets, configfiles, config), cores or os.cpu_count() or 1)
     except (RuleException, WorkflowError, ApiError, SystemExit, ValueError) as error:
         text = str(error) if not isinstance(error, SystemExit) else said.getvalue().strip().splitlines()[-1]
         raise ConfigError(text or said.getvalue().strip()) from error
