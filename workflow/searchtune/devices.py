@@ -20,6 +20,8 @@ from searchtune.errors import ConfigError
 from searchtune.locks import take
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+# the devices that a job of ours was given, for searchtune.llm.hardware
+LEASED = "SEARCHTUNE_LEASED"
 # where every process of the machine looks, whatever its TMPDIR says
 SHARED = Path("/tmp")
 JOB = "SLURM_JOB_ID"
@@ -88,11 +90,12 @@ def leased(count: int, folder: Path | None = None, poll: float = 1.0) -> Iterato
     while not (taken := _take_any(count, devices, folder)):
         time.sleep(poll)
     before = os.environ.get(VISIBLE)
-    os.environ[VISIBLE] = ",".join(taken)
+    os.environ[VISIBLE] = os.environ[LEASED] = ",".join(taken)
     try:
         yield list(taken)
     finally:
         os.environ.pop(VISIBLE)
+        os.environ.pop(LEASED)
         if before is not None:
             os.environ[VISIBLE] = before
         _give_back(taken)

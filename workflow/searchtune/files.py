@@ -161,10 +161,25 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text; ValueError or RecursionError where it is none, or holds what no file can.
+
+    JSON can name half of a pair of surrogates alone; it is no character, and nothing that holds one can be written.
+    """
+    value = json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise ValueError(f"{half} is half of a pair of surrogates, which is no character: take it out") from error
+    return value
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; a broken one is a DataError that names it."""
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except (ValueError, RecursionError) as error:  # a number of too many digits, or too many brackets
         raise DataError(f"{path} is not valid JSON: {error}") from error
 
@@ -198,7 +213,7 @@ def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number} is not valid JSON: {error}") from error
             if not isinstance(row, dict):

@@ -3,14 +3,13 @@
 import ast
 import csv
 import html
-import json
 import re
 from pathlib import Path
 from typing import Any, TypedDict
 from xml.etree import ElementTree
 
 from searchtune.errors import DataError, malformed
-from searchtune.files import read_text
+from searchtune.files import parse_json, read_text
 
 
 class Subtopic(TypedDict):
@@ -200,7 +199,7 @@ def _cells(text: str) -> list[list[str]]:
 
 
 def _json_question(line: str) -> tuple[str, list[str]] | None:
-    row = json.loads(line)
+    row = parse_json(line)
     return (row["question"], row["answer"]) if {"question", "answer"} <= set(row) else None
 
 
@@ -215,9 +214,11 @@ def _literal_list(text: str) -> list[str] | None:
     """Parse a list of string literals; nothing else is accepted and nothing is executed."""
     try:
         value: Any = ast.literal_eval(text)
+        found = value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+        "".join(found or []).encode()  # half of a pair of surrogates is no character
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+    return found
 
 
 def read_expansions(path: Path, questions: list[str]) -> list[Expansion]:

@@ -1,10 +1,12 @@
 """What torch is asked for: number formats and the device."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from searchtune.devices import LEASED
 from searchtune.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -46,10 +48,19 @@ def multiplies_bfloat16(device_type: str) -> bool:
 
 
 def device() -> "torch.device":
-    """Return the GPU if there is one, else the CPU."""
+    """Return the GPU if there is one, else the CPU; ConfigError in a job that was given a GPU which torch can't use: it
+    would work for days on a processor while the GPU stands still.
+    """
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if given := os.environ.get(LEASED):
+        raise ConfigError(
+            f"this job was given GPU {given}, and torch {torch.__version__} can't use it: install a build of torch for "
+            "its driver (`make GPU=1 TORCH_INDEX=<url>`; `searchtune doctor` looks at both), or set hardware.gpus to 0"
+        )
+    return torch.device("cpu")
 
 
 def autocast(precision: str, device_type: str) -> Any:

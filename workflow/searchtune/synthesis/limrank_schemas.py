@@ -5,10 +5,11 @@ compile, one that counts full stops none, and the answer ends with a whole sente
 all its requests. Parsers raise ValueError; the call is then counted as a parse error.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from searchtune.files import parse_json
 
 DIFFICULTIES = ("direct", "indirect", "multi-step")
 DOMAINS = (
@@ -112,7 +113,7 @@ def parser(required: dict[str, type]) -> Callable[[str], dict]:
     def parse(text: str) -> dict:
         """Return the object that the text holds; ValueError where it breaks the schema."""
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except (ValueError, RecursionError) as error:  # a number of too many digits, or too many brackets
             raise ValueError(f"not JSON: {getattr(error, 'msg', error)}") from error
         if not isinstance(value, dict):

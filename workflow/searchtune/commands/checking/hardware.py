@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from searchtune.commands.checking.line import FAULT, OK, WARNING, Line, judged
+from searchtune.commands.checking.software import installed
 from searchtune.machine import memory_mb
 
 GIB = 2**30
@@ -48,8 +49,10 @@ def bfloat16(info: Path = Path("/proc/cpuinfo")) -> Line:
     )
 
 
-def gpu(environment: Mapping[str, str] | None = None) -> Line:
-    """Say which GPUs the driver lists. None is no fault: ci, demo, adapt and laptop need none."""
+def gpu(environment: Mapping[str, str] | None = None, has: Callable[[str], str | None] = installed) -> Line:
+    """Say which GPUs the driver lists, and whether torch's build can use them. None is no fault: ci, demo, adapt and
+    laptop need none.
+    """
     path = (os.environ if environment is None else environment).get("PATH")
     tool = shutil.which("nvidia-smi", path=path)
     if tool is None:
@@ -62,7 +65,11 @@ def gpu(environment: Mapping[str, str] | None = None) -> Line:
     listed = "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip())
     if done.returncode or not listed:
         return Line("GPU", WARNING, f"nvidia-smi ended with {done.returncode}", "Look at the driver")
-    return Line("GPU", OK, f"{listed}. `make GPU=1` sets up vllm for it")
+    if (torch := has("torch") or "").endswith("+cpu"):
+        fix = "`make GPU=1 TORCH_INDEX=<index of a build for its driver>` sets up torch and vllm for it"
+        return Line("GPU", WARNING, f"{listed}; torch {torch} can't use it", fix)
+    fix = "" if has("vllm") else ". `make GPU=1` sets up vllm for it"
+    return Line("GPU", OK, f"{listed}{fix}")
 
 
 def writable(name: str, path: Path) -> Line:
