@@ -388,7 +388,7 @@ def test_values_of_other_types_in_a_configuration(value, data):
         ("JSON lines", "x.gz", b"no archive", "cannot be unpacked"),
         ("scores", "x", b"query-id\tcorpus-id\nq\td\n", "is not a table of query-id, corpus-id, score"),
         ("questions", "x", b"who\r?\t['a']", "is not a list of questions"),
-        ("questions", "x", b"who?\t['\\ud800']", "is not a list of questions"),
+        ("questions", "x", b"who?\t['\\ud800']", "expected a question and a list of answers"),
         ("questions", "x", b'{"question": "who?", "answer": 1}', "is not a list of questions"),
         ("personas", "x.yaml", b"- a\n", "is no YAML mapping with the key 'personas'"),
         ("personas", "x.yaml", b"{", "is no YAML mapping with the key 'personas'"),

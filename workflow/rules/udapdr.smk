@@ -176,9 +176,11 @@ rule udapdr_filter:
         "<results>/benchmarks/udapdr_filter.{chain}.tsv"
     priority: 10
     conda:
-        "../../envs/distil.yaml"
+        "../../envs/plaid.yaml" if PLAID else "../../envs/distil.yaml"
+    threads: config["hardware"]["light_threads"]
     resources:
         mem_mb=late(2500, PASSAGE_LENGTH),
+        runtime=minutes(60, 720),
         gpu=gpus(config),
     params:
         stage="udapdr.filter",

@@ -490,28 +490,38 @@ def _search_system(
     if not queries:
         raise DataError(f"retrieve.late: no queries in the splits {', '.join(job.params['splits'])}")
     excluded = [collection.excluded.get(query, set()) for query in queries]
-    found = _rankings(job, index, model.encode_queries(list(queries.values())), excluded, name)
+    # an output index holds what was encoded; projected vectors are others
+    kept = job.outputs["index"] if "index" in job.outputs and projection != "untrained" else None
+    vectors = model.encode_queries(list(queries.values()))
+    found = ranked(job, index, vectors, job.params["depth"], excluded, name, kept)
     folder = job.outputs["runs"]
     ties = write_run(folder / f"{name}.run.gz", dict(zip(queries, found, strict=True)), name)
     model.weight = model.weight if projection == "trained" else None
     return {f"{name}_queries": len(queries), f"{name}_tie_share": ties}
 
 
-def _rankings(
-    job: Job, index: TokenIndex, queries: list["torch.Tensor"], excluded: Sequence[set[str]], name: str
+def ranked(
+    job: Job,
+    index: TokenIndex,
+    queries: list["torch.Tensor"],
+    depth: int,
+    excluded: Sequence[set[str]] | None = None,
+    name: str = "late",
+    kept: Path | None = None,
+    precision: str = "float32",
 ) -> list[Ranking]:
-    """Search exactly or with PLAID, as the job's params and the size of the corpus say."""
-    depth, how = job.params["depth"], job.params.get("search")
+    """Search exactly (``precision``: see :func:`search`) or with PLAID, as the job's params and the corpus' size say.
+
+    ``kept``: the folder where the vectors lie already; PLAID's index of them is kept in it.
+    """
+    how = job.params.get("search")
     if not how or not plaid.chooses_plaid(how["method"], len(index.ids), how["exact_passages"]):
-        return search(index, queries, depth, excluded)
+        return search(index, queries, depth, excluded, precision)
     job.log(f"{name}: PLAID with {how['plaid']}")
-    # an output index holds what was encoded; projected vectors are others
-    if "index" in job.outputs and job.params["systems"][name] != "untrained":
-        saved = job.outputs["index"]
-        folder = saved / "plaid"
-    else:
-        saved, folder = index.folder or job.work / f"{name}.vectors", job.work / f"{name}.plaid"
-        if index.folder is None:
-            index.save(saved)
+    saved = kept or index.folder or job.work / f"{name}.vectors"
+    folder = kept / "plaid" if kept else job.work / f"{name}.plaid"
+    if not kept and index.folder is None:
+        index.save(saved)
+    excluded = excluded or [set() for _ in queries]
     settings = plaid.settings_of(how)
     return plaid.search(saved / VECTORS_FILE, index.ids, queries, depth, excluded, settings, folder, job.threads)

@@ -167,6 +167,7 @@ def filter_args(config: Args) -> Args:
         **config["udapdr"]["filter"],
         **_zero_shot(config),
         **bm25_settings(config),
+        **search_args(config),
         "seed": config["seeds"][0],
         "faults": faults_of(config, "filtered"),
     }

@@ -90,12 +90,12 @@ def _late(job: Job, texts: list[str], depth: int) -> list[Ranking]:
     """Search zero-shot against the shared index: with the encoder's own token vectors, or with the projection that it
     was trained with, if params say so.
     """
-    from searchtune.retrieval.late_interaction import load_model, search
+    from searchtune.retrieval.late_interaction import load_model, ranked
     from searchtune.retrieval.token_index import TokenIndex
 
     model = load_model(job, job.params.get("projection", "none"))
     index, vectors = TokenIndex.load(job.inputs["index"]), model.encode_queries(texts)
-    return search(index, vectors, depth, precision=job.params["precision"])
+    return ranked(job, index, vectors, depth, precision=job.params["precision"])
 
 
 def released_lists(lists: Sequence[Sequence[str]], length: int) -> list[list[str]]:
