@@ -3,7 +3,7 @@
     python benchmarks/costs.py ci-1=/path/to/results/ci demo-1=/path/to/results/demo ci-0= ...
 
 A run of the table that is not named stays, one that is named is put in anew, one without a path is taken out.
-``searchtune plan`` is fitted on these rows, and prints what runs that were left out tell of its error.
+``searchtune plan`` is fitted on these rows, and prints what scales that were left out tell of its error.
 """
 
 import sys
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     write_tsv(COSTS, COLUMNS, [row.row() for row in past])
     for left in left_out(past):
         print(
-            f"{left.run}\t{left.jobs} jobs\ttaken {left.taken_s:.0f} s\tpredicted {left.predicted_s:.0f} s\t"
+            f"{left.scale}\t{len(left.told)} jobs\ttaken {left.taken_s:.0f} s\tpredicted {left.predicted_s:.0f} s\t"
             f"ratio {left.ratio:.2f}\thalf of the jobs within {typical(left.factors):.2f}, "
             f"nine of ten within {typical(left.factors, 0.9):.2f}"
         )

@@ -1,11 +1,13 @@
 """The cost model: what a job takes by its work, one line a stage, fitted on finished jobs, and how far it is off.
 
 CPU seconds (and tokens, and bytes) of a stage are ``start + rate * work``, both at least 0, by least squares of
-logarithms, so that a job of five seconds counts as much as one of an hour. The error is that of runs which were left
-out: each run in turn is predicted by all the others.
+logarithms, so that a job of five seconds counts as much as one of an hour. The error is that of scales which were left
+out: all runs of a scale in turn are predicted by those of the others. Runs of one scale do the same work, so that one
+of them would be predicted by its twins.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from statistics import median
@@ -126,38 +128,57 @@ def pooled(lines: dict[tuple[str, str], Line], rows: Iterable[Past]) -> dict[tup
 
 @dataclass(frozen=True)
 class Left:
-    """A run that was left out: what it took and what the others predict, of the jobs whose stage the others know."""
+    """A scale that was left out: its jobs whose stage the others know, each with what they predict (CPU seconds)."""
 
-    run: str
-    jobs: int
-    taken_s: float
-    predicted_s: float
-    factors: tuple[float, ...]  # predicted over taken of each job
+    scale: str
+    told: tuple[tuple[Past, float], ...]
+
+    @property
+    def taken_s(self) -> float:
+        """Return what the jobs took."""
+        return sum(max(row.cpu_s, LEAST_S) for row, _ in self.told)
+
+    @property
+    def predicted_s(self) -> float:
+        """Return what the others predict."""
+        return sum(guess for _, guess in self.told)
 
     @property
     def ratio(self) -> float:
-        """Predicted over taken, of the whole run."""
+        """Predicted over taken, of all jobs."""
         return self.predicted_s / self.taken_s
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """Predicted over taken of each job that took a while."""
+        return tuple(guess / row.cpu_s for row, guess in self.told if row.cpu_s >= NOTICED_S)
+
+
+def scale_of(run: str) -> str:
+    """Return the scale of a run: its name without the number."""
+    return re.sub(r"-\d+$", "", run)
 
 
 def left_out(past: Iterable[Past]) -> list[Left]:
-    """Predict each run by all the others; empty where there is one run alone."""
+    """Predict each scale by all the others; empty where there is one alone."""
     rows = list(past)
     found = []
-    for run in sorted({row.run for row in rows}):
-        others = CostModel.of(row for row in rows if row.run != run)
-        pairs = [(row, others.predict(row.stage, row.work, "cpu_s")) for row in rows if row.run == run]
-        told = [(max(row.cpu_s, LEAST_S), guess) for row, guess in pairs if guess]
-        if told:
-            factors = tuple(guess / taken for taken, guess in told if taken >= NOTICED_S)
-            found.append(Left(run, len(told), sum(t for t, _ in told), sum(g for _, g in told), factors))
+    for scale in sorted({scale_of(row.run) for row in rows}):
+        others = CostModel.of(row for row in rows if scale_of(row.run) != scale)
+        pairs = [(row, others.predict(row.stage, row.work, "cpu_s")) for row in rows if scale_of(row.run) == scale]
+        if told := tuple((row, guess) for row, guess in pairs if guess):
+            found.append(Left(scale, told))
     return found
 
 
-def stage_error(past: Iterable[Past], stage: str) -> float | None:
-    """Return the median factor (at least 1) by which jobs of a stage are missed when their run is left out."""
-    rows = [row for row in past if row.stage == stage]
-    factors = [factor for left in left_out(rows) for factor in left.factors]
+def stage_error(left: Iterable[Left], stage: str) -> float | None:
+    """Return the median factor (at least 1) by which a stage's jobs of the largest scale are missed by the smaller
+    ones: that is what a plan asks of them. None for a stage that one scale alone knows.
+    """
+    mine = {one.scale: [pair for pair in one.told if pair[0].stage == stage] for one in left}
+    most = {scale: max(row.work.amount for row, _ in pairs) for scale, pairs in mine.items() if pairs}
+    largest = [pair for scale, work in most.items() if work == max(most.values()) for pair in mine[scale]]
+    factors = [guess / row.cpu_s for row, guess in largest if row.cpu_s >= NOTICED_S]
     return median(math.exp(abs(math.log(factor))) for factor in factors) if factors else None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from searchtune.commands.planning.costs import FAR, CostModel, left_out, stage_error, typical
+from searchtune.commands.planning.costs import FAR, CostModel, Left, left_out, stage_error, typical
 from searchtune.commands.planning.gates import FETCH, disk_of, download_of, gates_of
 from searchtune.commands.planning.jobs import Graph, PlannedJob, flat
 from searchtune.commands.planning.sizes import Sizer
@@ -69,7 +69,7 @@ def longest_chain(graph: Graph, seconds: Mapping[int, float]) -> float:
     return max((ends(job) for job in graph.jobs), default=0.0)
 
 
-def _stages(estimates: list[Estimate], model: CostModel) -> list[dict[str, Any]]:
+def _stages(estimates: list[Estimate], model: CostModel, left: list[Left]) -> list[dict[str, Any]]:
     """Return a row for each stage, in the order of the jobs, with its error and how far it is extrapolated."""
     groups: dict[str, list[Estimate]] = {}
     for estimate in estimates:
@@ -77,7 +77,7 @@ def _stages(estimates: list[Estimate], model: CostModel) -> list[dict[str, Any]]
     rows = []
     for stage, mine in groups.items():
         line = model.lines.get((stage, "cpu_s"))
-        error = stage_error(model.past, stage) if line and line.runs > 1 else None
+        error = stage_error(left, stage) if line else None
         beyond = max(estimate.beyond for estimate in mine)
         rows.append(
             {
@@ -91,16 +91,15 @@ def _stages(estimates: list[Estimate], model: CostModel) -> list[dict[str, Any]]
     return sorted(rows, key=lambda row: -row["cpu_s"])
 
 
-def error_of(model: CostModel) -> dict[str, Any]:
-    """Return what runs that were left out say of the model's error."""
-    left = left_out(model.past)
+def error_of(model: CostModel, left: list[Left]) -> dict[str, Any]:
+    """Return what scales that were left out say of the model's error."""
     return {
         "jobs": len(model.past),
         "runs": sorted({row.run for row in model.past}),
         "speed": model.speed,
         "left_out": [
             {
-                **{"run": one.run, "jobs": one.jobs, "taken_s": one.taken_s, "predicted_s": one.predicted_s},
+                **{"scale": one.scale, "jobs": len(one.told), "taken_s": one.taken_s, "predicted_s": one.predicted_s},
                 **{"ratio": one.ratio, "half_within": typical(one.factors) if one.factors else None},
                 "nine_of_ten_within": typical(one.factors, 0.9) if one.factors else None,
             }
@@ -118,20 +117,20 @@ def plan_of(
     due = [job for job in jobs if job.runs]
     estimates = [Estimate(job, work_of(job, sizer), model, gpu_tflops * 1e12) for job in due]
     chain = longest_chain(graph, {id(estimate.job): estimate.wall_s for estimate in estimates})
-    total = _sums(estimates)
+    total, left = _sums(estimates), left_out(model.past)
     licences = sorted({name for e in estimates if e.download for name in e.download.licences})
     return {
         "scale": config["scale"],
         "jobs_in_all": len(jobs),
         "jobs_done": len(jobs) - len(due),
         "all": total,
-        "stages": _stages(estimates, model),
+        "stages": _stages(estimates, model, left),
         "cores": cores,
         "wall_s": max(chain, total["cpu_s"] / cores),
         "longest_chain_s": chain,
         "memory_mb": max((job.mem_mb for job in due), default=0),
         "gpu_tflops": gpu_tflops,
-        "error": error_of(model),
+        "error": error_of(model, left),
         "not_measured": sorted({e.job.stage for e in estimates if e.cpu_s is None}),
         "guesses": sorted(sizer.guesses),
         "gates": [asdict(gate) for gate in gates_of(graph, config)],

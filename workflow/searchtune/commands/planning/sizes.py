@@ -11,6 +11,7 @@ from searchtune.registry.table import ROOT
 SIZES = ROOT / "config" / "sizes.tsv"
 UNKNOWN_PASSAGES = 10_000
 UNKNOWN_QUERIES = 500
+MINI_QUERIES = 6  # of a set of this project's own small data, about
 UNKNOWN_PARAMETERS = 1_000_000_000
 TOKENS_A_WORD = 1.4  # of all tokenizers here, on English prose, about
 PASSAGE_TOKENS = 180  # of a passage that nothing cuts, about
@@ -66,12 +67,22 @@ class Sizer:
         return min(known, limit) if limit else known
 
     def queries(self, path: str, splits: list[str]) -> int:
-        """Return how many queries of some splits a collection has; all test queries are taken as 500."""
+        """Return how many queries of some splits a collection has."""
         maker = self.graph.maker(path)
         if maker is None or maker.stage != "collections.build":
             return UNKNOWN_QUERIES if maker is None else int(maker.args.get("n_queries", 200))
-        counts = [maker.args[f"n_{split}"] for split in splits]
-        return sum(UNKNOWN_QUERIES if count is None else count for count in counts)
+        return sum(self._queries_of(maker, split) for split in splits)
+
+    def _queries_of(self, maker: PlannedJob, split: str) -> int:
+        """Return how many queries a split of a collection has: as built, as asked for, as known, else a guess."""
+        if f"queries_{split}" in maker.counts:
+            return int(maker.counts[f"queries_{split}"])
+        asked = maker.args[f"n_{split}"]
+        if asked is None and "mini" in {Path(raw).name for raw in maker.files("raw")}:
+            return MINI_QUERIES
+        if asked is not None:
+            return int(asked)
+        return self._known("queries", maker.args["id"], UNKNOWN_QUERIES)
 
     def tokens(self, job: PlannedJob) -> float:
         """Return about how many tokens one pass over the training rows of a tuning job (or its tokenizing) has."""

@@ -70,18 +70,18 @@ def _error(plan: Mapping[str, Any]) -> list[str]:
     lines = [
         f"CPU time is fitted on {error['jobs']} finished jobs of {len(error['runs'])} runs"
         + (f", times {error['speed']:.2f} for this machine's own jobs" if error["speed"] != 1.0 else "")
-        + ". Each run predicted by the others:"
+        + ". Each scale predicted by the others:"
     ]
     for left in error["left_out"]:
         told = (
             f"half of its jobs within x{left['half_within']:.2f}, nine of ten within x{left['nine_of_ten_within']:.2f}"
         )
         lines.append(
-            f"  {left['run']}: took {span(left['taken_s'])}, predicted {span(left['predicted_s'])} "
+            f"  {left['scale']}: took {span(left['taken_s'])}, predicted {span(left['predicted_s'])} "
             f"(x{left['ratio']:.2f}); {told if left['half_within'] else 'no job above two seconds'}"
         )
     if not error["left_out"]:
-        lines.append("  one run alone: its error can't be told")
+        lines.append("  one scale alone: its error can't be told")
     return lines
 
 

@@ -15,6 +15,8 @@ from searchtune.synthesis.limrank_answer_judge import ANSWER_TOKENS as VERDICT_T
 FORWARD, FULL, ADAPTERS = 2, 6, 4
 PLAID_SHARE = 0.01  # of the vectors that PLAID looks at, about
 QUESTION_TOKENS = 100  # of a question with its choices and the words around it, about
+FRAME_TOKENS = 40  # of the words that a prompt puts around what it asks about, about
+QUERIES_A_SEED = 2  # of daily life and of an expert, of LimRank's synthesizer
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def _strategies(job: PlannedJob, sizer: Sizer) -> Work:
 def _seed(job: PlannedJob, sizer: Sizer) -> Work:
     args = job.args
     calls = args["n_passages"] * (1 + len(args["strategies"]))
-    return _language(job, sizer, calls * (args["passage_words"] * TOKENS_A_WORD + args["sampling"]["max_tokens"]))
+    each = FRAME_TOKENS + args["passage_words"] * TOKENS_A_WORD + args["sampling"]["max_tokens"]
+    return _language(job, sizer, calls * each)
 
 
 def written(job: PlannedJob, sizer: Sizer) -> int:
@@ -251,16 +254,33 @@ def _synthesize(job: PlannedJob, sizer: Sizer) -> Work:
 
 
 def _pairs(job: PlannedJob, sizer: Sizer) -> float:
-    """Return how many pairs of its collections a job reranks."""
-    queries = sum(job.args["n_queries"] or sizer.queries(path, ["test"]) for path in job.files("collections"))
-    return float(queries * job.args["depth"])
+    """Return how many pairs a job reranks at most: of its collections, of the sets of instructions, of FollowIR's sets,
+    and of the held-out synthetic queries.
+    """
+    depth, asked = job.args["depth"], job.args["n_queries"]
+    queries = sum(asked or sizer.queries(path, ["test"]) for path in job.files("collections"))
+    sets = [f"collections/{name}" for name in job.args.get("followir", ())]
+    made = [sizer.graph.maker(path) for path in job.files("followir")]
+    paths = [path for maker in made if maker for path in maker.files("collections")]
+    queries += sum(sizer.queries(path, ["test"]) for path in paths if path.endswith(tuple(sets)))
+    if "heldout" in job.inputs:
+        written = sizer.graph.behind(job, "limrank.synthesize")[0].args
+        seeds = max(1, written["n_seeds"] * written["dev_share"])
+        queries += seeds * written["personas_per_seed"] * QUERIES_A_SEED
+    pairs = float(queries * depth)
+    for path in job.files("instructions"):
+        maker = sizer.graph.maker(path)
+        if maker is not None:
+            each = sum(maker.args[key] for key in ("n_changed", "n_unchanged", "n_other"))
+            pairs += 2 * maker.args["n_queries"] * min(depth, each)
+    return pairs
 
 
 def _pair_tokens(job: PlannedJob, modes: Iterable[str]) -> float:
     """Return the tokens of one pair, read and written in each of the modes; a query is taken as half its budget."""
     args, tokens = job.args, 0.0
     for mode in modes:
-        tokens += args["max_query_tokens"] / 2 + args["max_passage_tokens"]
+        tokens += FRAME_TOKENS + args["max_query_tokens"] / 2 + args["max_passage_tokens"]
         tokens += args["max_reasoning_tokens"] if mode == "reasoning" else 0
     return tokens
 
