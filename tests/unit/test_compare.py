@@ -10,7 +10,7 @@ from searchtune.commands.comparing.making import differences, flattened, making
 from searchtune.commands.comparing.paired import paired, scores_of
 from searchtune.commands.comparing.tables import compare_rows, key_columns
 from searchtune.errors import DataError
-from searchtune.files import write_tsv
+from searchtune.files import read_json, write_json, write_tsv
 
 
 def run_of(folder, shift=0.0, queries=8, extra=False, lr=0.1, code="c1"):
@@ -145,6 +145,38 @@ def test_a_record_that_is_none_is_named(tmp_path, capsys):
     (b / "udapdr/x.prov.json").write_text("{}")
     assert cli.main(["compare", str(a), str(b)]) == 2
     assert "x.prov.json is no provenance file" in capsys.readouterr().err
+
+
+def test_runs_of_other_seeds_are_compared_by_their_means(tmp_path, capsys):
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    rows = {"a": [("13", 0.0), ("14", 1.0)], "b": [("15", 1.0)]}
+    for name, run in (("a", a), ("b", b)):
+        lines = [f"bm25\t\tq{i}\t0.5" for i in range(9)]
+        lines += [f"student\t{seed}\tq{i}\t{value}" for seed, value in rows[name] for i in range(9)]
+        (run / "udapdr/details/per_query.tsv").write_text("\n".join(["system\tseed\tquery-id\tvalue", *lines]) + "\n")
+    assert scores_of(a)["udapdr", "student"] == {f"q{i}": 0.5 for i in range(9)}
+    tests, few = paired(scores_of(a), scores_of(b))
+    assert [(test["what"], test["difference"]) for test in tests] == [("udapdr / bm25", 0), ("udapdr / student", 0.5)]
+    assert not few and cli.main(["compare", str(a), str(b)]) == 3
+    told = capsys.readouterr().out
+    assert "seeds: a 13, 14; b 15; a value is the mean over them (one seed alone" in told and "scored in" not in told
+
+
+def test_a_run_without_a_report_is_compared_by_what_its_stages_were_given(tmp_path):
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    table = read_json(b / "udapdr/tables.prov.json")
+    table["recipe"]["params"] = {"config": {"scale": "ci"}}
+    write_json(b / "report.html.prov.json", table)
+    assert making(a, b)["config"] == []
+
+
+@pytest.mark.parametrize("part", [{"inputs": None}, {"inputs": [3]}])
+def test_a_broken_part_of_a_record_is_an_error_of_one_line(tmp_path, capsys, part):
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    record = read_json(b / "udapdr/tables.prov.json")
+    write_json(b / "udapdr/tables.prov.json", record | {"recipe": record["recipe"] | part})
+    assert cli.main(["compare", str(a), str(b)]) == 2
+    assert "is not one of a step" in capsys.readouterr().err
 
 
 def test_an_added_column_changes_no_key_and_bad_files_are_named(tmp_path, capsys):

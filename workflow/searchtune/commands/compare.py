@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     """Return the comparison of two results folders as plain data; DataError where one of them holds no tables."""
     from searchtune.commands.comparing.making import making
-    from searchtune.commands.comparing.paired import only_in, paired, scores_of
+    from searchtune.commands.comparing.paired import only_in, paired, scores_of, seeds_of
     from searchtune.commands.comparing.tables import compared, tables_of
 
     for folder in (a, b):
@@ -49,10 +49,10 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
             }
             for one in tables
         ],
-        **{"tests": tests, "too_few": few},
+        **{"tests": tests, "too_few": few, "seeds_a": seeds_of(a), "seeds_b": seeds_of(b)},
         **{"scored_only_a": only_in(left, right), "scored_only_b": only_in(right, left)},
     }
-    same = all(one.equal or one.timed for one in tables) and left == right
+    same = all(one.equal or one.timed for one in tables) and left == right and result["seeds_a"] == result["seeds_b"]
     result["equal"] = same and not result["tables_only_a"] and not result["tables_only_b"]
     return result
 

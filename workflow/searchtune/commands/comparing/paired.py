@@ -1,7 +1,12 @@
-"""Paired tests of two runs on the queries that both have (``FILES`` below details/), Holm's correction over all."""
+"""Paired tests of two runs on the queries that both have (``FILES`` below details/), Holm's correction over all.
+
+A system's value on a query is its mean over the run's seeds and samples, so runs of other seeds, or of more of them,
+can be compared, and one comparison is one test.
+"""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +18,45 @@ QUERY = ("query-id", "example_id", "question")
 # what each system scored on each query or question
 FILES = ("per_query.tsv", "rag_per_question.tsv")
 VALUE = "value"
+SEEDS = ("seed", "train_seed")
+AVERAGED = (*SEEDS, "sample")
 ALPHA = 0.05
 SEED = 0
 
-# paper and the other cells (system, collection, metric, seed ...) -> query -> value
+# paper and the other cells (system, collection, metric ...) -> query -> value
 Scores = dict[tuple[str, ...], dict[str, float]]
 
 
-def scores_of(run: Path) -> Scores:
-    """Read what each system scored on each query; DataError for a file without queries or a value that is no number."""
-    found: Scores = {}
+def _rows(run: Path) -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """Yield (paper, file, row) of what each system scored on each query."""
     for paper, name in itertools.product(PAPERS, FILES):
         path = run / paper / "details" / name
-        rows = read_tsv(path) if path.is_file() else []
-        for row in rows:
-            query = next((column for column in QUERY if column in row), None)
-            if query is None or VALUE not in row:
-                raise DataError(f"{path}: columns are {' '.join(row)}; expected {' or '.join(QUERY)}, and {VALUE}")
-            # empty cells are left out: a column that was added later changes no key
-            key = (paper, *(cell for column, cell in row.items() if cell and column not in (query, VALUE)))
-            try:
-                found.setdefault(key, {})[row[query]] = float(row[VALUE])
-            except ValueError as error:
-                raise DataError(f"{path}: {row[query]!r} has value {row[VALUE]!r}, expected a number") from error
-    return found
+        for row in read_tsv(path) if path.is_file() else []:
+            yield paper, path, row
+
+
+def scores_of(run: Path) -> Scores:
+    """Read what each system scored on each query, the mean over seeds and samples; DataError for a file without queries
+    or a value that is no number.
+    """
+    found: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    for paper, path, row in _rows(run):
+        query = next((column for column in QUERY if column in row), None)
+        if query is None or VALUE not in row:
+            raise DataError(f"{path}: columns are {' '.join(row)}; expected {' or '.join(QUERY)}, and {VALUE}")
+        # empty cells are left out: a column that was added later changes no key
+        key = (paper, *(cell for column, cell in row.items() if cell and column not in (query, VALUE, *AVERAGED)))
+        try:
+            found.setdefault(key, {}).setdefault(row[query], []).append(float(row[VALUE]))
+        except ValueError as error:
+            raise DataError(f"{path}: {row[query]!r} has value {row[VALUE]!r}, expected a number") from error
+    return {key: {query: fsum(given) / len(given) for query, given in mine.items()} for key, mine in found.items()}
+
+
+def seeds_of(run: Path) -> list[str]:
+    """Return the seeds that a run's systems were trained with."""
+    found = {row[column] for _, _, row in _rows(run) for column in SEEDS if row.get(column)}
+    return sorted(found, key=lambda seed: (len(seed), seed))
 
 
 def _word(equal: bool, difference: float, p: float) -> str:

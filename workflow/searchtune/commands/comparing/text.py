@@ -57,6 +57,12 @@ def _tests(result: Mapping[str, Any], limit: int) -> list[str]:
     lines = [
         f"paired tests (b minus a): {len(tests)}, of these {equal} equal on every query; Holm over all {len(tests)}"
     ]
+    seeds = [result["seeds_a"], result["seeds_b"]]
+    if any(seeds):
+        named = [", ".join(given) or "none" for given in seeds]
+        told = f"seeds: a {named[0]}; b {named[1]}; a value is the mean over them"
+        few = seeds[0] != seeds[1] and min(map(len, seeds)) < 2
+        lines.append(told + (" (one seed alone: what differs may be the seed's doing)" if few else ""))
     body = [["  what", "n", "a", "b", "difference", "95% interval", "p", "p (Holm)", "verdict"]]
     rest = [test for test in tests if test["verdict"] != "equal"]
     for test in rest[:limit]:
