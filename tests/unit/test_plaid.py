@@ -14,7 +14,7 @@ from searchtune.files import read_tsv, sha256_tree
 from searchtune.plan import plan
 from searchtune.retrieval import plaid
 from searchtune.retrieval.plaid import PlaidSettings
-from searchtune.stage import run_job
+from searchtune.stage import Job, run_job
 from searchtune.synthesis import udapdr_arguments
 
 WORDS = [
@@ -265,3 +265,28 @@ def test_the_loss_stands_beside_exact_search(corpus, tmp_path):
     # two more bits for each of 16 dimensions of every token vector
     vectors = int(float(rows[0]["index_bytes"])) // (16 * 2)
     assert abs(int(rows[2]["index_bytes"]) - int(rows[1]["index_bytes"]) - vectors * 4) < 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "passages", "by_plaid"), [("auto", 5, True), ("auto", 6, False), ("exact", 5, False)]
+)
+def test_every_step_that_searches_chooses_by_the_size_of_the_corpus(tmp_path, monkeypatch, method, passages, by_plaid):
+    """The filter of synthetic queries, too, which has none but the shared index."""
+    import torch
+
+    from searchtune.retrieval import late_interaction
+    from searchtune.retrieval.token_index import TokenIndex
+
+    vectors = torch.nn.functional.normalize(torch.rand(12, 4), dim=1)
+    index = TokenIndex([f"p{i}" for i in range(6)], vectors, torch.full((6,), 2))
+    asked = []
+    monkeypatch.setattr(plaid, "search", lambda *given: asked.append(given) or [[("p0", 1.0)]])
+    how = {"method": method, "exact_passages": passages, "plaid": {"nbits": 4}}
+    job = Job("udapdr.filter", {}, {}, {"search": how}, work=tmp_path)
+    found = late_interaction.ranked(job, index, [vectors[:2]], 3)
+    assert bool(asked) is by_plaid and (tmp_path / "late.vectors").is_dir() is by_plaid
+    assert found == ([[("p0", 1.0)]] if by_plaid else late_interaction.search(index, [vectors[:2]], 3))
+    assert (
+        late_interaction.ranked(Job("x", {}, {}, {}), index, [vectors[:2]], 3)[0][0][0] == "p0"
+    )  # exact without settings

@@ -215,6 +215,9 @@ rule inters_evaluate:
         "<results>/benchmarks/inters_evaluate.tsv"
     conda:
         "../../envs/retrieve.yaml"
+    resources:
+        mem_mb=memory(2000, times=0.2),
+        runtime=minutes(60, 10),
     params:
         stage="inters.evaluate",
         args=inters.evaluate_args(config),

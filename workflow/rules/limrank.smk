@@ -287,6 +287,9 @@ rule limrank_evaluate:
     conda:
         "../../envs/data.yaml"
     threads: 1
+    resources:
+        mem_mb=memory(2000, times=2),
+        runtime=minutes(60, 60),
     params:
         stage="limrank.evaluate",
         args=limrank.evaluate_args(config) | LIMRANK_CHAINS.evaluate_args(),

@@ -480,6 +480,9 @@ rule udapdr_evaluate:
         "<results>/benchmarks/udapdr_evaluate.tsv"
     conda:
         "../../envs/retrieve.yaml"
+    resources:
+        mem_mb=memory(2000, times=0.5),
+        runtime=minutes(60, 60),
     params:
         stage="udapdr.evaluate",
         args=udapdr.evaluate_args(config) | CHAINS.evaluate_args(),

@@ -58,13 +58,26 @@ class Collection:
             return cls._load(path)
 
     @classmethod
+    def judgements(cls, path: Path) -> "Collection":
+        """Read a collection folder but for its passages, for steps that score runs; DataError as :meth:`load`."""
+        path = Path(path)
+        with malformed(path, "a collection in BEIR's layout"):
+            collection = cls._of(path, {})
+            collection._check_queries(str(path))
+            return collection
+
+    @classmethod
     def _load(cls, path: Path) -> "Collection":
+        rows = ((str(r["_id"]), _passage(r)) for r in _rows(path / "corpus.jsonl", ("_id", "text")))
+        collection = cls._of(path, _unique(path / "corpus.jsonl", rows))
+        collection.check(str(path))
+        return collection
+
+    @classmethod
+    def _of(cls, path: Path, corpus: dict[str, Passage]) -> "Collection":
         manifest = path / "manifest.json"
-        collection = cls(
-            corpus=_unique(
-                path / "corpus.jsonl",
-                ((str(r["_id"]), _passage(r)) for r in _rows(path / "corpus.jsonl", ("_id", "text"))),
-            ),
+        return cls(
+            corpus=corpus,
             queries=_unique(
                 path / "queries.jsonl",
                 ((str(r["_id"]), _query(r)) for r in _rows(path / "queries.jsonl", ("_id", "text"))),
@@ -74,8 +87,6 @@ class Collection:
             manifest=read_json(manifest) if manifest.is_file() else {},
             candidates=_read_candidates(path / CANDIDATES),
         )
-        collection.check(str(path))
-        return collection
 
     def save(self, path: Path, passages: Iterable[tuple[str, Passage]] | None = None) -> None:
         """Check the collection and write its folder; counts and file hashes are added to the manifest.

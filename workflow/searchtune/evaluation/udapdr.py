@@ -125,8 +125,9 @@ def note_of(system: str, seeds: int, seen: str, judge: str, judged_by: str = "qr
 
 
 def collections_of(job: Job) -> dict[str, Collection]:
-    """Return the targets by id."""
-    loaded = [(path, Collection.load(path)) for path in job.inputs["collections"]]
+    """Return the targets by id; passages are read only where a ranked one is judged by what it says."""
+    read = [(path, Collection.judgements(path)) for path in job.inputs["collections"]]
+    loaded = [(path, Collection.load(path) if found.judged_by == "answers" else found) for path, found in read]
     return {collection.manifest.get("id", path.name): collection for path, collection in loaded}
 
 

@@ -1,5 +1,7 @@
 """Stage ``inters.evaluate``: predictions to the tables of INTERS, with baselines, intervals, tests, signs of life."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +66,21 @@ from searchtune.tasks.variants import FULL, OWN, ZERO_SHOT
 from searchtune.tasks.verdicts import VERDICTS, verdict_rows
 
 
+class Answers:
+    """The predictions files by place, read when they are asked for: a few are held at a time."""
+
+    HELD = 4
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._read = lru_cache(maxsize=self.HELD)(read_answers)
+
+    def __getitem__(self, place: int) -> dict[str, dict[str, Row]]:
+        return self._read(self._paths[place])
+
+
 class Evaluation:
-    """Everything that the tables are made of, read once."""
+    """What the tables are made of: answers are read when they are scored, passages only to search them."""
 
     def __init__(self, job: Job) -> None:
         params = job.params
@@ -77,14 +92,16 @@ class Evaluation:
         # pairs that are tested and that no mixture trains on
         self.untrained = frozenset((row["task"], row["dataset"]) for row in self.test) - mixed
         self.prompts = {name: read_jsonl(job.inputs["prompts"] / f"{name}.jsonl") for name in ("zero_shot", "few_shot")}
-        self.collections = {path.name: Collection.load(path) for path in job.inputs["collections"]}
-        self.answers = [read_answers(path) for path in job.inputs["predictions"]]
+        self.folders = {path.name: path for path in job.inputs["collections"]}
+        self.collections = {name: Collection.judgements(path) for name, path in self.folders.items()}
+        self.answers = Answers(job.inputs["predictions"])
         self.training = {
             s["name"]: read_json(path / "training.json")
             for s, path in zip([s for s in params["systems"] if s["tuned"]], job.inputs["models"], strict=True)
         }
         self.faults: Faults = active_faults(params["fidelity"], params["faults"])
-        for spec, found in zip(params["systems"], self.answers, strict=True):
+        for place, (spec, _) in enumerate(zip(params["systems"], job.inputs["predictions"], strict=True)):
+            found = self.answers[place]
             for name in spec["sets"]:
                 # a model's own prompts are of the same examples
                 asked = self.prompts[ZERO_SHOT if name == OWN else name]
@@ -172,7 +189,7 @@ class Evaluation:
         for pair, rows in sorted(by_pair(self.test).items()):
             if pair[0] != "query_generation" or pair[1] not in self.collections:
                 continue
-            collection = self.collections[pair[1]]
+            collection = Collection.load(self.folders[pair[1]])
             ids = list(collection.corpus)
             index = BM25Index.of(ids, [collection.passage_text(i) for i in ids], self.params)
             for name, text in texts.items():
