@@ -63,6 +63,8 @@ rule inters_render:
         "<results>/benchmarks/inters_render.{mixture}.tsv"
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000, times=5),
     params:
         stage="inters.render",
         args=lambda w: inters.render_args(config, w.mixture),
@@ -84,6 +86,8 @@ rule inters_tokenize:
         "<results>/benchmarks/inters_tokenize.{mixture}.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000, times=5),
     params:
         stage="train.tokenize",
         args=lambda w: inters.tokenize_args(config, w.mixture),

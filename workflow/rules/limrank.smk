@@ -107,6 +107,9 @@ rule limrank_instructions:
     conda:
         "../../envs/retrieve.yaml"
     threads: 1
+    resources:
+        mem_mb=memory(2000, times=10),
+        runtime=minutes(60, 240),
     params:
         stage="limrank.instructions",
         args=limrank.instructions_args(config),
@@ -157,6 +160,9 @@ rule limrank_followir:
     conda:
         "../../envs/retrieve.yaml"
     threads: 1
+    resources:
+        mem_mb=memory(2000, times=10),
+        runtime=minutes(60, 240),
     params:
         stage="limrank.followir",
         args=limrank.followir_args(config),

@@ -81,6 +81,8 @@ rule first_stage:
     conda:
         "../../envs/retrieve.yaml"
     threads: 1
+    resources:
+        mem_mb=memory(2000, times=3),
     params:
         stage="evaluate.engines",
         args=engines_args(config),

@@ -204,6 +204,8 @@ rule udapdr_held:
         "<results>/benchmarks/udapdr_held.{unjudged}.tsv"
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000, times=3),
     params:
         stage="udapdr.held",
         args=lambda w: {"id": w.unjudged + HELD},
