@@ -161,7 +161,7 @@ def provenance_of(path: Path) -> dict | None:
 def shortage_of(path: Path) -> str:
     """Return why a spared job could not make an artefact, which then is empty; an empty text where it could."""
     record = provenance_path(Path(path))
-    return read_record(record).get("shortage", "") if record.is_file() else ""
+    return read_json(record).get("shortage", "") if record.is_file() else ""
 
 
 def _run_or_spare(function: Callable[[Job], dict], job: Job) -> tuple[dict, str]:
