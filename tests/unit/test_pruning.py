@@ -365,7 +365,10 @@ def test_marks_and_licences_flow_from_text_to_model(full, tmp_path):
     raw.mkdir()
     (raw / "lines.txt").write_text("\n".join(TEXTS))
     marks = {"canary": ["bigbench"], "licences": ["CC BY-SA 4.0"], "trained_on": []}
-    write_json(tmp_path / "pack.prov.json", {"output": _output(raw), "recipe": {"stage": "fetch.artefact", "inputs": []}, **marks})
+    write_json(
+        tmp_path / "pack.prov.json",
+        {"output": _output(raw), "recipe": {"stage": "fetch.artefact", "inputs": []}, **marks},
+    )
     texts = {"stage": "models.heal_text", "inputs": {"raw": [str(raw)]}, "outputs": {"text": str(tmp_path / "text")},
              "params": {"id": "m", "raw": ["pack/lines.txt"], "seed": 0}}  # fmt: skip
     run_job(texts)
