@@ -147,6 +147,24 @@ def test_loss_equals_the_full_computation_with_masked_labels(base):
 
 
 @pytest.mark.slow
+def test_moments_that_the_memory_does_not_hold_are_named(base, monkeypatch):
+    """AdamW takes the memory of its moments in the first step, after every micro batch had room."""
+    import torch
+
+    from searchtune.training.sft import Network, train_step
+
+    def refuse():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    settings = settings_of({"dtype": "float32", "batch_size": 1})
+    network = Network.load(base, settings, 1)
+    optimizer = torch.optim.AdamW(network.weights)
+    monkeypatch.setattr(optimizer, "step", refuse)
+    with pytest.raises(ModelError, match=r"an optimiser step: the GPU's memory does not suffice .*2.00 GiB.*LoRA"):
+        train_step(network, optimizer, [Example((5, 6, 7), 1)], settings, 0)
+
+
+@pytest.mark.slow
 def test_micro_batches_give_the_gradient_of_the_whole_batch(base):
     import torch
 

@@ -317,6 +317,12 @@ def test_every_stage_names_existing_code():
         assert f"def {function}(" in path.read_text()
 
 
+def test_code_that_drives_every_stage_is_no_part_of_its_hash():
+    """How devices are leased changes no result, and must not have every model trained again."""
+    names = {path.relative_to(stage.PACKAGE).as_posix() for path in stage.modules_of("train.sft")}
+    assert "llm/hardware.py" in names and not names & {"stage.py", "devices.py", "locks.py", "registry/table.py"}
+
+
 def test_code_hash_follows_every_import():
     imported = stage._imports_of(stage.PACKAGE / "stage.py")
     assert {stage.PACKAGE / "errors.py", stage.PACKAGE / "files.py"} <= set(imported)

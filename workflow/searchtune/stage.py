@@ -209,7 +209,7 @@ def modules_of(stage: str) -> tuple[Path, ...]:
         if module not in seen:
             seen.add(module)
             todo.extend(_imports_of(module))
-    names = ("stage.py", "errors.py", "lean.py", "locks.py", "redaction.py", "__init__.py")
+    names = ("stage.py", "errors.py", "devices.py", "lean.py", "locks.py", "redaction.py", "__init__.py")
     drivers = {PACKAGE / name for name in names}
     return tuple(sorted(seen - drivers))
 

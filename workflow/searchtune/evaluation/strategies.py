@@ -65,7 +65,8 @@ def strategy_rows(
         for counts in read_tsv(folder / "counts.tsv"):
             name, path = counts["collection"], folder / counts["mode"] / f"{counts['collection']}.run.gz"
             run = read_run(path)
-            qrels = {query: Collection.judgements(collections[name]).qrels[query] for query in run}
+            judged = Collection.judgements(collections[name]).qrels
+            qrels = {query: judged[query] for query in run}
             bm25 = first_stage(runs[name], run)
             baseline = evaluate(qrels, bm25, METRICS)
             if name not in seen:
